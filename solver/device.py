@@ -1,0 +1,284 @@
+"""A device: one OCCA mode on one processor or GPU, with one stream on which every kernel runs."""
+
+import atexit
+import contextlib
+import json
+import os
+import shutil
+import weakref
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from solver import _drivers as _drivers  # before _occa
+from solver import _occa, jit, kernel
+from solver.errors import DeviceError
+
+MODES = ("Serial", "OpenMP", "CUDA", "HIP", "OpenCL")
+
+# No contraction of a*b+c, so that every mode rounds alike; the others change no result.
+_HOST_FLAGS = "-O3 -march=native -ffp-contract=off -fno-math-errno -fno-trapping-math"
+_GPU_FLAGS = {"CUDA": "-O3 --fmad=false", "HIP": "-O3 -ffp-contract=off", "OpenCL": ""}
+
+_open_devices: "weakref.WeakSet[Device]" = weakref.WeakSet()
+
+
+class Device:
+    """One OCCA device. Made by `Device.open`.
+
+    Attributes
+    ----------
+    mode : str
+        "Serial", "OpenMP", "CUDA", "HIP" or "OpenCL".
+    ordinal : int
+        Number of the GPU; 0 for host modes.
+    """
+
+    def __init__(self, native: _occa.Device):
+        self._native = native
+        self.mode: str = native.mode
+        self.ordinal: int = native.ordinal
+        _open_devices.add(self)
+
+    @classmethod
+    def open(cls, name: str = "auto", comm: Any = None) -> "Device":
+        """Open a device by name.
+
+        Parameters
+        ----------
+        name : str
+            "Serial", "OpenMP", "CUDA", "CUDA:1", "HIP:0", "OpenCL", "OpenCL:platform:device", or "auto": the environment
+            variable INSITU_DEVICE where it is set, else the first present of CUDA, HIP, OpenMP, Serial.
+        comm : mpi4py.MPI.Comm, optional
+            Chooses the GPU where the name leaves it open: rank on this node modulo the number of GPUs.
+
+        Raises
+        ------
+        DeviceError
+            The mode is unknown, not built in, or has no device on this machine; the kernel cache cannot be written; no
+            compiler is found.
+        """
+        mode, numbers = _parse(name)
+        _require_present(mode)
+        if mode in ("CUDA", "HIP") and not numbers:
+            numbers = [_local_rank(comm) % max(1, _occa.device_count(mode))]
+        properties: dict[str, Any] = {"mode": mode, "kernel": {"compiler_flags": _flags(mode), "type_validation": False}}
+        if mode not in ("Serial", "OpenMP"):
+            properties["device_id"] = numbers[-1] if numbers else 0
+        if mode == "OpenCL":
+            properties["platform_id"] = numbers[0] if len(numbers) == 2 else 0
+        compiler = _host_compiler(mode)
+        if mode in ("Serial", "OpenMP"):
+            properties["kernel"]["compiler"] = compiler
+        with jit.exclusive(jit.prepare_cache()), jit.captured_output() as output:
+            try:
+                native = _occa.Device(mode, properties.get("device_id", 0), json.dumps(properties))
+            except DeviceError as error:
+                failure = str(error)
+            else:
+                failure = ""
+        if failure:
+            raise DeviceError(f"device {name!r} cannot be opened: {failure}; `insitu info` lists what is there\n{output.text}".strip())
+        return cls(native)
+
+    def allocate(self, shape: tuple[int, ...] | int, dtype: Any = "float64") -> _occa.Memory:
+        """Allocate uninitialised memory.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Extents, row-major; an extent may be 0.
+        dtype : str or numpy.dtype
+            int32, int64, float32 or float64.
+
+        Raises
+        ------
+        DeviceError
+            More than the device has.
+        ShapeError
+            A negative extent or another dtype.
+        """
+        return _occa.allocate(self._native, [shape] if isinstance(shape, int) else list(shape), dtype)
+
+    def wrap(self, array: Any) -> _occa.Memory:
+        """Show an array of this device to kernels, in place.
+
+        Parameters
+        ----------
+        array : NumPy, torch, CuPy or JAX array
+            Anything with ``__dlpack__`` that lives on this device; it is kept alive as long as the memory.
+
+        Raises
+        ------
+        DeviceError
+            The array lives elsewhere.
+        ShapeError
+            Its dtype or strides cannot be used.
+        BufferError
+            The array refuses, as a torch tensor that requires grad does.
+        """
+        return _occa.wrap(self._native, array)
+
+    def build(self, source: str | os.PathLike[str], name: str, defines: Mapping[str, Any] | None = None) -> _occa.Kernel:
+        """Compile a kernel, or load it from the cache.
+
+        Parameters
+        ----------
+        source : str or path
+            A file, the name of a file shipped with this package ("burgers.okl"), or OKL source text.
+        name : str
+            The ``@kernel`` function in it.
+        defines : mapping, optional
+            Macros: numbers, booleans, or text that is pasted as it is ("float").
+
+        Returns
+        -------
+        Kernel
+            Called as ``kernel(n, 2.0, a, b)``. An argument declared ``double *a @dim(n)`` must hold at least n elements.
+
+        Raises
+        ------
+        KernelBuildError
+            With OCCA's and the compiler's own text.
+        """
+        return kernel.build(self._native, source, name, defines or {})
+
+    def finish(self) -> None:
+        """Wait until everything launched on this device's stream is done."""
+        self._native.finish()
+
+    def tag(self) -> _occa.Tag:
+        """Mark this point in the stream; ``first.seconds_until(second)`` is the device's time between two."""
+        return self._native.tag()
+
+    @property
+    def stream(self) -> "Stream":
+        """The stream OCCA launches on; CUDA and HIP."""
+        if self.mode not in ("CUDA", "HIP"):
+            raise DeviceError(f"a native stream exists in modes CUDA and HIP, this device is {self.mode}; launches are ordered as they are")
+        return Stream(self, self._native.stream)
+
+    @contextlib.contextmanager
+    def launch_on(self, stream: Any) -> Iterator[None]:
+        """Launch on a stream of someone else inside the block, ordered after what was launched before.
+
+        Parameters
+        ----------
+        stream : int, or an object with ``__cuda_stream__``, ``cuda_stream`` (torch) or ``ptr`` (CuPy)
+            A native stream of this device.
+        """
+        before = self._native.stream
+        self._native.set_stream(_native_stream(stream))
+        try:
+            yield
+        finally:
+            self._native.set_stream(before)
+
+    @property
+    def transfers(self) -> dict[str, int]:
+        """Bytes copied by this device so far: host_to_device, device_to_host, device_to_device; copies, synchronizations."""
+        return self._native.transfers
+
+    @property
+    def is_host(self) -> bool:
+        """Whether kernels run in the host's memory."""
+        return self.mode in ("Serial", "OpenMP")
+
+    @property
+    def dlpack_device(self) -> tuple[int, int]:
+        """The (type, number) by which DLPack names this device."""
+        return self._native.dlpack_device
+
+    @property
+    def memory_bytes(self) -> int:
+        """The device's memory in bytes."""
+        return self._native.memory_bytes
+
+    def __repr__(self) -> str:
+        return f"Device({self.mode}:{self.ordinal})" if not self.is_host else f"Device({self.mode})"
+
+
+class Stream:
+    """A native stream of a device, in the form of the ``__cuda_stream__`` protocol.
+
+    Attributes
+    ----------
+    handle : int
+        The CUstream or hipStream_t.
+    """
+
+    def __init__(self, device: Device, handle: int):
+        self.device = device
+        self.handle = handle
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        """Return (protocol version, handle)."""
+        return 0, self.handle
+
+
+def modes_present() -> list[str]:
+    """Return the modes that are built in and have a device on this machine."""
+    return [mode for mode in _occa.modes_built() if _occa.is_present(mode)]
+
+
+def _parse(name: str) -> tuple[str, list[int]]:
+    if name == "auto":
+        name = os.environ.get("INSITU_DEVICE") or next(m for m in ("CUDA", "HIP", "OpenMP", "Serial") if m in modes_present())
+    head, *tail = name.split(":")
+    mode = {known.lower(): known for known in MODES}.get(head.lower())
+    if mode is None or len(tail) > 2 or not all(part.isdigit() for part in tail):
+        raise DeviceError(f"device must be auto or one of {', '.join(MODES)}, with a number as in CUDA:0, got {name!r}; correct the name")
+    return mode, [int(part) for part in tail]
+
+
+def _require_present(mode: str) -> None:
+    if mode not in _occa.modes_built():
+        remedy = "set OCCA_DIR to an OCCA built with it" if mode == "HIP" else f"install the {mode} headers and reinstall"
+        raise DeviceError(f"mode {mode} must be built in, this build has {', '.join(_occa.modes_built())}; {remedy}")
+    if not _occa.is_present(mode):
+        raise DeviceError(f"mode {mode} needs a device and driver, none is found on this machine; choose one of {', '.join(modes_present())}")
+
+
+def _flags(mode: str) -> str:
+    if mode not in ("Serial", "OpenMP"):
+        return _GPU_FLAGS[mode]
+    flags = os.environ.get("OCCA_CXXFLAGS") or _HOST_FLAGS
+    if _occa.occa_version_number < 20000:
+        flags += f" -I{jit.stub_directory()}"
+    elif mode == "OpenMP":
+        flags += " -fopenmp"
+    return flags
+
+
+def _host_compiler(mode: str) -> str:
+    compiler = os.environ.get("OCCA_CXX") or os.environ.get("CXX") or "g++"
+    if shutil.which(compiler.split()[0]) is None:
+        raise DeviceError(f"mode {mode} compiles kernels with {compiler!r}, which is not found; install it or set OCCA_CXX")
+    return compiler
+
+
+def _local_rank(comm: Any) -> int:
+    if comm is None or comm.size == 1:
+        return 0
+    from mpi4py import MPI
+
+    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    rank = node.rank
+    node.Free()
+    return rank
+
+
+def _native_stream(stream: Any) -> int:
+    if hasattr(stream, "__cuda_stream__"):
+        return stream.__cuda_stream__()[1]
+    for attribute in ("cuda_stream", "ptr"):
+        if hasattr(stream, attribute):
+            return int(getattr(stream, attribute))
+    return int(stream)
+
+
+@atexit.register
+def _finish_all() -> None:
+    """OpenCL's worker threads must be idle before the interpreter goes."""
+    for device in list(_open_devices):
+        with contextlib.suppress(DeviceError):
+            device.finish()
