@@ -3,6 +3,7 @@
 from solver import _drivers as _drivers
 from solver._occa import Kernel, Memory, Tag
 from solver.device import Device, Stream, modes_present
+from solver.equations import Burgers
 from solver.errors import (
     ArgumentError,
     DeviceError,
@@ -13,3 +14,30 @@ from solver.errors import (
     ShapeError,
     SolverError,
 )
+from solver.field import Field
+from solver.grid import Grid
+from solver.recorder import Recorder
+from solver.simulation import Moment, Simulation
+
+__all__ = [
+    "ArgumentError",
+    "Burgers",
+    "Device",
+    "DeviceError",
+    "DivergenceError",
+    "Field",
+    "Grid",
+    "Kernel",
+    "KernelBuildError",
+    "Memory",
+    "MemoryInUseError",
+    "Moment",
+    "ParameterError",
+    "Recorder",
+    "ShapeError",
+    "Simulation",
+    "SolverError",
+    "Stream",
+    "Tag",
+    "modes_present",
+]

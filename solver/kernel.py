@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -10,6 +11,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from solver import _occa, jit
 from solver.errors import KernelBuildError
@@ -85,13 +88,20 @@ def _store(cache: Path, text: str, stem: str) -> Path:
 
 def _literal(value: Any) -> str:
     """Return a macro's text; OCCA 1 would truncate an integer of 2**31 or more."""
-    if isinstance(value, bool):
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool | np.bool_):
         return str(int(value))
-    if isinstance(value, int):
-        return f"({value})" if value < 0 else str(value) if value < 2**31 else f"{value}L"
-    if isinstance(value, float):
-        return f"({value!r})" if value < 0 else repr(value)
-    return str(value)
+    if isinstance(value, int | np.integer) and -(2**63) < value < 2**63:
+        text = str(int(value)) if abs(int(value)) < 2**31 else f"{int(value)}L"
+    elif isinstance(value, float | np.floating) and math.isfinite(value):
+        text = repr(float(value))
+    else:
+        raise KernelBuildError(
+            "a define must be text, a finite number or an integer of 64 bits, "
+            f"got {value!r}; convert it"
+        )
+    return f"({text})" if value < 0 else text
 
 
 def _compile(device: _occa.Device, cache: Path, file: Path, name: str, properties: dict[str, Any]) -> _occa.Kernel:
@@ -147,7 +157,7 @@ def _arguments(text: str, start: int) -> list[str]:
 
 def _parameter(kernel: str, declaration: str) -> tuple[str, str, bool, bool]:
     words = re.findall(r"\w+", declaration)
-    name = words.pop()
+    name = words.pop() if "[" not in declaration else declaration
     spelled = "".join(w for w in words if w not in ("const", "__global", "__restrict__", "__constant", "restrict"))
     if spelled not in _DTYPES:
         raise KernelBuildError(

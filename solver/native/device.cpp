@@ -5,9 +5,7 @@
 #include "occa_compat.hpp"
 
 namespace {
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 // A point in the device's current stream. Events on CUDA and HIP; elsewhere the host's clock, after finish() where
 // kernels run asynchronously, since OCCA 1 records its own tags on the wrong stream (CUDA) or without order (OpenCL).
@@ -26,7 +24,7 @@ struct Tag {
     }
   }
   ~Tag() {
-    if (event) device->runtime->destroy(event);
+    if (event && interpreter_is_alive()) device->runtime->destroy(event);
   }
   Tag(const Tag &) = delete;
 
@@ -39,7 +37,8 @@ struct Tag {
   }
 
   double elapsed(Tag &later) {
-    if (device != later.device) throw Error{"DeviceError", "both tags must come from one device; take them from the same"};
+    if (device != later.device)
+      throw Error{"DeviceError", "both tags must come from one device; take them from the same"};
     if (!event) return later.time - time;
     device->enter();
     py::gil_scoped_release released;
@@ -50,6 +49,7 @@ struct Tag {
 DevicePtr open(const std::string &mode, int ordinal, const std::string &properties) {
   auto device = std::make_shared<DeviceState>();
   device->mode = mode;
+  device->is_synchronous = mode == "Serial" || mode == "OpenMP";
   device->ordinal = ordinal;
   translated("DeviceError", [&] {
     py::gil_scoped_release released;
@@ -61,7 +61,8 @@ DevicePtr open(const std::string &mode, int ordinal, const std::string &properti
   }
   if (mode == "CUDA" || mode == "HIP") {
     device->runtime = Runtime::open(mode, ordinal);
-    if (!device->runtime) throw Error{"DeviceError", "the " + mode + " driver library cannot be loaded; install the driver"};
+    if (!device->runtime)
+      throw Error{"DeviceError", "the " + mode + " driver library cannot be loaded; install the driver"};
     device->own_stream = device->handle.getStream();
     device->own_stream_handle = device->stream = compat::native_stream(device->own_stream, mode);
   }
@@ -70,7 +71,8 @@ DevicePtr open(const std::string &mode, int ordinal, const std::string &properti
 
 py::dict transfers(const DeviceState &device) {
   const Transfers &t = device.transfers;
-  return py::dict(py::arg("host_to_device") = t.host_to_device.load(), py::arg("device_to_host") = t.device_to_host.load(),
+  return py::dict(py::arg("host_to_device") = t.host_to_device.load(),
+                  py::arg("device_to_host") = t.device_to_host.load(),
                   py::arg("device_to_device") = t.device_to_device.load(), py::arg("copies") = t.copies.load(),
                   py::arg("synchronizations") = t.synchronizations.load());
 }
@@ -100,7 +102,8 @@ void DeviceState::finish() {
 }
 
 void DeviceState::set_stream(uintptr_t native) {
-  if (!runtime) throw Error{"DeviceError", "mode " + mode + " has no native streams; external streams need CUDA or HIP"};
+  if (!runtime)
+    throw Error{"DeviceError", "mode " + mode + " has no native streams; external streams need CUDA or HIP"};
   DeviceLock lock(*this);
   enter();
   runtime->order(stream, native);
@@ -113,7 +116,8 @@ void DeviceState::set_stream(uintptr_t native) {
 void bind_device(py::module_ &m) {
   py::class_<Tag, std::shared_ptr<Tag>>(m, "Tag", "A point in a device's stream.")
       .def("wait", &Tag::wait, "Wait until the device has reached this point.")
-      .def("seconds_until", &Tag::elapsed, py::arg("later"), "Seconds on the device between this point and a later one.");
+      .def("seconds_until", &Tag::elapsed, py::arg("later"),
+           "Seconds on the device between this point and a later one.");
 
   py::class_<DeviceState, DevicePtr>(m, "Device", "One OCCA device; solver.Device is its public face.")
       .def(py::init(&open), py::arg("mode"), py::arg("ordinal"), py::arg("properties"))
@@ -122,12 +126,20 @@ void bind_device(py::module_ &m) {
       .def_property_readonly("stream", [](const DeviceState &d) { return d.stream; })
       .def_property_readonly("own_stream", [](const DeviceState &d) { return d.own_stream_handle; })
       .def_property_readonly("memory_bytes", [](const DeviceState &d) { return d.handle.memorySize(); })
-      .def_property_readonly("dlpack_device", [](const DeviceState &d) { return py::make_tuple(d.dlpack_type(), d.is_host() ? 0 : d.ordinal); })
+      .def_property_readonly(
+          "dlpack_device",
+          [](const DeviceState &d) { return py::make_tuple(d.dlpack_type(), d.is_host() ? 0 : d.ordinal); })
       .def_property_readonly("transfers", &transfers)
       .def("set_stream", &DeviceState::set_stream, py::arg("native"))
-      .def("order_after", [](DeviceState &d, uintptr_t other) {
-        if (d.runtime) { d.enter(); d.runtime->order(other, d.stream); }
-      }, py::arg("stream"))
+      .def(
+          "order_after",
+          [](DeviceState &d, uintptr_t other) {
+            if (d.runtime) {
+              d.enter();
+              d.runtime->order(other, d.stream);
+            }
+          },
+          py::arg("stream"))
       .def("tag", [](DevicePtr d) { return std::make_shared<Tag>(std::move(d)); })
       .def("finish", &DeviceState::finish);
 }

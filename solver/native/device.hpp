@@ -20,6 +20,9 @@ struct Error {
   std::string text;
 };
 
+// Set as the pending Python exception.
+void set_pending(const Error &error);
+
 struct Transfers {
   std::atomic<uint64_t> host_to_device{0}, device_to_host{0}, device_to_device{0}, copies{0}, synchronizations{0};
 };
@@ -28,6 +31,7 @@ struct DeviceState {
   occa::device handle;
   std::mutex mutex;
   std::string mode;
+  bool is_synchronous = false;  // host modes: a launch returns when the kernel is done
   int ordinal = 0;
   std::unique_ptr<Runtime> runtime;  // CUDA and HIP only
   uintptr_t stream = 0;              // the native handle OCCA launches on; 0 in other modes
@@ -35,7 +39,7 @@ struct DeviceState {
   uintptr_t own_stream_handle = 0;
   Transfers transfers;
 
-  bool is_host() const { return mode == "Serial" || mode == "OpenMP"; }
+  bool is_host() const { return is_synchronous; }
   bool has_addresses() const { return mode != "OpenCL"; }
   int dlpack_type() const;
   void enter();  // make the device's context current on this thread
@@ -45,7 +49,8 @@ struct DeviceState {
 
 using DevicePtr = std::shared_ptr<DeviceState>;
 
-// Holds the device's mutex; whoever must wait for it gives up the GIL, so that no thread waits for both.
+// Holds the device's mutex; whoever must wait for it gives up the GIL, so that no thread waits for both. No Python code
+// runs inside: it could drop an object whose destructor takes the same lock.
 class DeviceLock {
  public:
   explicit DeviceLock(DeviceState &device) : mutex_(device.mutex) {

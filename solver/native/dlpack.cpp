@@ -2,8 +2,13 @@
 #include "memory.hpp"
 
 namespace {
-struct DLDevice { int32_t type, id; };
-struct DLDataType { uint8_t code, bits; uint16_t lanes; };
+struct DLDevice {
+  int32_t type, id;
+};
+struct DLDataType {
+  uint8_t code, bits;
+  uint16_t lanes;
+};
 struct DLTensor {
   void *data;
   DLDevice device;
@@ -17,7 +22,9 @@ struct DLManagedTensor {
   void *context;
   void (*deleter)(DLManagedTensor *);
 };
-struct DLVersion { uint32_t major, minor; };
+struct DLVersion {
+  uint32_t major, minor;
+};
 struct DLManagedTensorVersioned {
   DLVersion version;
   void *context;
@@ -44,6 +51,7 @@ struct Export {
   static void destroy(Managed *managed) {
     if (!interpreter_is_alive()) return;
     py::gil_scoped_acquire gil;
+    py::error_scope pending;
     delete static_cast<Export *>(managed->context);
   }
 };
@@ -70,8 +78,27 @@ Managed *describe(const Memory &memory) {
                             {device.dlpack_type(), device.is_host() ? 0 : device.ordinal},
                             static_cast<int32_t>(memory.shape.size()),
                             {info(memory.dtype).dlpack_code, static_cast<uint8_t>(8 * info(memory.dtype).bytes), 1},
-                            exported->shape.data(), exported->strides.data(), 0};
+                            exported->shape.data(),
+                            exported->strides.data(),
+                            0};
   return &managed;
+}
+
+int64_t integer(const py::handle &given, const char *what) {
+  const auto value = static_cast<int64_t>(PyNumber_AsSsize_t(given.ptr(), PyExc_OverflowError));
+  if (value != -1 || !PyErr_Occurred()) return value;
+  PyErr_Clear();
+  throw py::type_error(std::string(what) + " of __dlpack__ must be made of integers, got " +
+                       std::string(py::repr(given)));
+}
+
+std::pair<int64_t, int64_t> pair_of(const py::object &given, const char *what) {
+  if (!py::isinstance<py::tuple>(given) || py::len(given) != 2) {
+    throw py::type_error(std::string(what) + " of __dlpack__ must be a tuple of two integers, got " +
+                         std::string(py::repr(given)));
+  }
+  const auto both = given.cast<py::tuple>();
+  return {integer(both[0], what), integer(both[1], what)};
 }
 
 // The consumer's stream waits for what is queued on ours; nobody on the host waits.
@@ -80,24 +107,26 @@ void order_consumer(DeviceState &device, const py::object &stream) {
     if (!stream.is_none()) refuse("stream must be None for host memory, got " + std::string(py::str(stream)));
     return;
   }
-  const auto number = stream.is_none() ? kLegacyStream : stream.cast<int64_t>();
+  const auto number = stream.is_none() ? kLegacyStream : integer(stream, "stream");
   if (number == -1) return;
   const bool ambiguous = number < -1 || (device.mode == "CUDA" ? number == 0 : number == 1 || number == 2);
-  if (ambiguous) refuse("stream " + std::to_string(number) + " is not allowed for mode " + device.mode + "; pass the handle of a stream" + (device.mode == "CUDA" ? ", 1 or 2" : " or 0"));
+  if (ambiguous)
+    refuse("stream " + std::to_string(number) + " is not allowed for mode " + device.mode +
+           "; pass the handle of a stream" + (device.mode == "CUDA" ? ", 1 or 2" : " or 0"));
   device.enter();
   device.runtime->order(device.stream, static_cast<uintptr_t>(device.mode == "HIP" && stream.is_none() ? 0 : number));
 }
 
 bool wants_versioned(const py::object &max_version) {
-  return !max_version.is_none() && max_version.cast<py::tuple>()[0].cast<int>() >= 1;
+  return !max_version.is_none() && pair_of(max_version, "max_version").first >= 1;
 }
 
 void require_own_device(const Memory &memory, const py::object &wanted) {
   if (wanted.is_none()) return;
-  const auto pair = wanted.cast<py::tuple>();
   const int id = memory.device().is_host() ? 0 : memory.device().ordinal;
-  if (pair[0].cast<int>() != memory.device().dlpack_type() || pair[1].cast<int>() != id) {
-    refuse("memory of mode " + memory.device().mode + " is exported on its own device only, " + std::string(py::str(pair)) + " was asked for; use to_host()");
+  if (pair_of(wanted, "dl_device") != std::pair<int64_t, int64_t>(memory.device().dlpack_type(), id)) {
+    refuse("memory of mode " + memory.device().mode + " is exported on its own device only, " +
+           std::string(py::str(wanted)) + " was asked for; use to_host()");
   }
 }
 
@@ -118,7 +147,8 @@ struct Import {
 
 py::object request_capsule(const DevicePtr &device, const py::object &producer) {
   py::dict arguments;
-  if (device->runtime) arguments["stream"] = device->stream ? device->stream : (device->mode == "CUDA" ? kLegacyStream : 0);
+  if (device->runtime)
+    arguments["stream"] = device->stream ? device->stream : (device->mode == "CUDA" ? kLegacyStream : 0);
   py::dict versioned(arguments);
   versioned["max_version"] = py::make_tuple(1, 0);
   try {
@@ -131,13 +161,17 @@ py::object request_capsule(const DevicePtr &device, const py::object &producer) 
 
 Dtype dtype_of(const DLDataType &dtype) {
   for (const Dtype candidate : {Dtype::int32, Dtype::int64, Dtype::float32, Dtype::float64}) {
-    if (info(candidate).dlpack_code == dtype.code && 8 * info(candidate).bytes == dtype.bits && dtype.lanes == 1) return candidate;
+    if (info(candidate).dlpack_code == dtype.code && 8 * info(candidate).bytes == dtype.bits && dtype.lanes == 1)
+      return candidate;
   }
-  throw Error{"ShapeError", "dtype must be one of int32, int64, float32, float64, got DLPack type code " + std::to_string(dtype.code) + " with " + std::to_string(dtype.bits) + " bits; convert the array"};
+  throw Error{"ShapeError", "dtype must be one of int32, int64, float32, float64, got DLPack type code " +
+                                std::to_string(dtype.code) + " with " + std::to_string(dtype.bits) +
+                                " bits; convert the array"};
 }
 }  // namespace
 
-py::object export_dlpack(const py::object &self, py::object stream, py::object max_version, py::object dl_device, py::object copy) {
+py::object export_dlpack(const py::object &self, py::object stream, py::object max_version, py::object dl_device,
+                         py::object copy) {
   const auto &memory = self.cast<Memory &>();
   memory.require_alive();
   if (!memory.device().has_addresses()) refuse("memory of mode OpenCL has no address to share; use to_host()");
@@ -145,10 +179,14 @@ py::object export_dlpack(const py::object &self, py::object stream, py::object m
   const bool copied = !copy.is_none() && copy.cast<bool>(), versioned = wants_versioned(max_version);
   std::unique_ptr<Memory> duplicate;
   if (copied) {
+    if (!memory.device().is_host() && !memory.is_contiguous())
+      refuse("strided memory of mode " + memory.device().mode +
+             " cannot be copied by the export; ask for a view (copy=None) and copy that");
     duplicate = allocate(memory.allocation->device, memory.shape, memory.dtype);
     copy_device_to_device(*duplicate, memory);
   }
-  if (memory.readonly && !copied && !versioned) refuse("read-only memory needs a consumer of versioned DLPack (max_version >= (1, 0)); wrap a writable array");
+  if (memory.readonly && !copied && !versioned)
+    refuse("read-only memory needs a consumer of versioned DLPack (max_version >= (1, 0)); wrap a writable array");
   order_consumer(memory.device(), stream);
   const Memory &exported = copied ? *duplicate : memory;
   if (!versioned) {
@@ -158,34 +196,45 @@ py::object export_dlpack(const py::object &self, py::object stream, py::object m
   auto *managed = describe<DLManagedTensorVersioned>(exported);
   managed->version = {1, 0};
   managed->flags = (exported.readonly ? kReadOnly : 0) | (copied ? kCopied : 0);
-  return py::reinterpret_steal<py::object>(PyCapsule_New(managed, kVersioned, &destroy_unused<DLManagedTensorVersioned>));
+  return py::reinterpret_steal<py::object>(
+      PyCapsule_New(managed, kVersioned, &destroy_unused<DLManagedTensorVersioned>));
 }
 
 std::unique_ptr<Memory> import_dlpack(const DevicePtr &device, const py::object &producer) {
-  if (!device->has_addresses()) throw Error{"DeviceError", "mode OpenCL has no addresses to wrap; allocate and copy instead"};
+  if (!device->has_addresses())
+    throw Error{"DeviceError", "mode OpenCL has no addresses to wrap; allocate and copy instead"};
   if (!py::hasattr(producer, "__dlpack__") || !py::hasattr(producer, "__dlpack_device__")) {
-    throw Error{"ShapeError", "an array with __dlpack__ (NumPy, torch, CuPy, JAX) is expected, got " + std::string(py::str(py::type::of(producer).attr("__name__"))) + "; convert it first"};
+    throw Error{"ShapeError", "an array with __dlpack__ (NumPy, torch, CuPy, JAX) is expected, got " +
+                                  std::string(py::str(py::type::of(producer).attr("__name__"))) + "; convert it first"};
   }
   const auto where = producer.attr("__dlpack_device__")().cast<py::tuple>();
   const int type = py::int_(where[0]).cast<int>(), id = py::int_(where[1]).cast<int>();
   if (type != device->dlpack_type() || (!device->is_host() && id != device->ordinal)) {
-    throw Error{"DeviceError", "the array must live on " + device->mode + ":" + std::to_string(device->ordinal) + ", its DLPack device is (" + std::to_string(type) + ", " + std::to_string(id) + "); move it there first"};
+    throw Error{"DeviceError", "the array must live on " + device->mode + ":" + std::to_string(device->ordinal) +
+                                   ", its DLPack device is (" + std::to_string(type) + ", " + std::to_string(id) +
+                                   "); move it there first"};
   }
   py::object capsule = request_capsule(device, producer);
   const bool versioned = PyCapsule_IsValid(capsule.ptr(), kVersioned);
-  if (!versioned && !PyCapsule_IsValid(capsule.ptr(), kLegacy)) refuse("__dlpack__ must return an unused DLPack capsule");
+  if (!versioned && !PyCapsule_IsValid(capsule.ptr(), kLegacy))
+    refuse("__dlpack__ must return an unused DLPack capsule");
   void *managed = PyCapsule_GetPointer(capsule.ptr(), versioned ? kVersioned : kLegacy);
   const auto *modern = static_cast<DLManagedTensorVersioned *>(managed);
-  if (versioned && modern->version.major > 1) refuse("DLPack version " + std::to_string(modern->version.major) + " is newer than 1; ask the producer for max_version (1, 0)");
+  if (versioned && modern->version.major > 1)
+    refuse("DLPack version " + std::to_string(modern->version.major) +
+           " is newer than 1; ask the producer for max_version (1, 0)");
   const DLTensor &tensor = versioned ? modern->tensor : static_cast<DLManagedTensor *>(managed)->tensor;
 
   auto memory = std::make_unique<Memory>();
   memory->dtype = dtype_of(tensor.dtype);
   memory->shape.assign(tensor.shape, tensor.shape + tensor.ndim);
-  memory->strides = tensor.strides ? std::vector<int64_t>(tensor.strides, tensor.strides + tensor.ndim) : row_major(memory->shape);
+  memory->strides =
+      tensor.strides ? std::vector<int64_t>(tensor.strides, tensor.strides + tensor.ndim) : row_major(memory->shape);
   memory->readonly = versioned && (modern->flags & kReadOnly);
   for (auto stride : memory->strides) {
-    if (stride < 0) throw Error{"ShapeError", "an array with negative strides cannot be wrapped, got shape " + text(memory->shape) + "; make it contiguous first"};
+    if (stride < 0)
+      throw Error{"ShapeError", "an array with negative strides cannot be wrapped, got shape " + text(memory->shape) +
+                                    "; make it contiguous first"};
   }
   PyCapsule_SetName(capsule.ptr(), versioned ? "used_dltensor_versioned" : "used_dltensor");
   auto *import = new Import{managed, versioned};
@@ -195,7 +244,7 @@ std::unique_ptr<Memory> import_dlpack(const DevicePtr &device, const py::object 
   allocation.device = device;
   allocation.owner = py::make_tuple(owner, producer);
   allocation.pointer = static_cast<char *>(tensor.data) + tensor.byte_offset;
-  allocation.bytes = memory->bytes();
+  allocation.bytes = memory->span();
   allocation.readonly = memory->readonly;
   return memory;
 }

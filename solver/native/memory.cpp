@@ -22,24 +22,36 @@ char *allocate_host(size_t bytes) {
   return static_cast<char *>(pointer);
 }
 
+// Whether a buffer's struct format and item size are those of a dtype.
+bool matches(const char *format, Py_ssize_t bytes, const DtypeInfo &dtype) {
+  if (!format || bytes != dtype.bytes) return false;
+  if (*format == '<' || *format == '=' || *format == '@') ++format;
+  const bool is_integer = *format == 'i' || *format == 'l' || *format == 'q';
+  return format[1] == '\0' && (dtype.dlpack_code == 0 ? is_integer : *format == *dtype.format);
+}
+
 // The contiguous host buffer on the other side of a copy.
 struct HostBuffer {
   Py_buffer view{};
-  HostBuffer(const py::object &array, bool writable, size_t bytes, const char *verb) {
-    const int flags = PyBUF_C_CONTIGUOUS | (writable ? PyBUF_WRITABLE : 0);
+  HostBuffer(const py::object &array, bool writable, const Memory &memory, const char *verb) {
+    const int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0);
     if (PyObject_GetBuffer(array.ptr(), &view, flags)) {
       PyErr_Clear();
       throw Error{"ShapeError", std::string("the host array to ") + verb + " must be a C-contiguous" +
                                     (writable ? ", writable" : "") + " buffer; use numpy.ascontiguousarray"};
     }
-    if (static_cast<size_t>(view.len) != bytes) {
-      const auto length = view.len;
+    const DtypeInfo &wanted = info(memory.dtype);
+    if (static_cast<size_t>(view.len) != memory.bytes() || !matches(view.format, view.itemsize, wanted)) {
+      const std::string got = std::to_string(view.itemsize ? view.len / view.itemsize : 0) +
+                              " elements of buffer format '" + (view.format ? view.format : "B") + "'";
       PyBuffer_Release(&view);
-      throw Error{"ShapeError", std::string("the host array to ") + verb + " must hold " + std::to_string(bytes) +
-                                    " bytes, got " + std::to_string(length) + "; match shape and dtype"};
+      throw Error{"ShapeError", std::string("the host array to ") + verb + " must hold " +
+                                    std::to_string(memory.size()) + " elements of " + wanted.name + ", got " + got +
+                                    "; match shape and dtype"};
     }
   }
   ~HostBuffer() { PyBuffer_Release(&view); }
+  HostBuffer(const HostBuffer &) = delete;
 };
 
 void require_contiguous(const Memory &memory, const char *verb) {
@@ -49,6 +61,20 @@ void require_contiguous(const Memory &memory, const char *verb) {
   }
 }
 
+// The elements of strided host memory, in row-major order; through a copy of them, since both may be one allocation.
+void gather(char *target, const Memory &source) {
+  const size_t width = info(source.dtype).bytes, axes = source.shape.size();
+  std::vector<char> packed(source.bytes());
+  std::vector<int64_t> index(axes, 0);
+  for (size_t done = 0; done < packed.size(); done += width) {
+    int64_t element = 0;
+    for (size_t axis = 0; axis < axes; ++axis) element += index[axis] * source.strides[axis];
+    std::memcpy(packed.data() + done, source.pointer() + element * static_cast<int64_t>(width), width);
+    for (size_t axis = axes; axis-- > 0 && ++index[axis] == source.shape[axis];) index[axis] = 0;
+  }
+  std::memcpy(target, packed.data(), packed.size());
+}
+
 // Asynchronous on the stream OCCA launches on, then waited for: OCCA's blocking copies use the NULL stream, which a
 // non-blocking stream does not wait for.
 void transfer(Memory &memory, void *host, bool to_device, size_t offset, size_t bytes) {
@@ -56,19 +82,23 @@ void transfer(Memory &memory, void *host, bool to_device, size_t offset, size_t 
   memory.require_alive();
   if (!bytes) return;
   if (device.is_host()) {
+    DeviceLock lock(device);
+    memory.require_alive();
     char *inside = memory.allocation->pointer + offset;
     py::gil_scoped_release released;
-    to_device ? std::memcpy(inside, host, bytes) : std::memcpy(host, inside, bytes);
+    to_device ? std::memmove(inside, host, bytes) : std::memmove(host, inside, bytes);
+    ++device.transfers.copies;
     return;
   }
   {
     DeviceLock lock(device);
+    memory.require_alive();
     device.enter();
+    occa::memory &whole = memory.allocation->range();
     py::gil_scoped_release released;
     translated("DeviceError", [&] {
       const auto async = compat::parse(device.runtime ? "{\"async\": true}" : "{}");
-      to_device ? memory.allocation->handle.copyFrom(host, bytes, offset, async)
-                : memory.allocation->handle.copyTo(host, bytes, offset, async);
+      to_device ? whole.copyFrom(host, bytes, offset, async) : whole.copyTo(host, bytes, offset, async);
     });
   }
   device.finish();
@@ -83,24 +113,14 @@ void copy_from(Memory &self, const py::object &source) {
     copy_device_to_device(self, source.cast<Memory &>());
     return;
   }
-  HostBuffer host(source, false, self.bytes(), "copy from");
+  HostBuffer host(source, false, self, "copy from");
   transfer(self, host.view.buf, true, self.offset, self.bytes());
 }
 
 void copy_to(Memory &self, const py::object &target) {
   require_contiguous(self, "read");
-  HostBuffer host(target, true, self.bytes(), "copy to");
+  HostBuffer host(target, true, self, "copy to");
   transfer(self, host.view.buf, false, self.offset, self.bytes());
-}
-
-// Elements between the first and the one past the last of a strided range with positive strides.
-int64_t span(const Memory &memory) {
-  int64_t last = 0;
-  for (size_t i = 0; i < memory.shape.size(); ++i) {
-    if (memory.shape[i] == 0) return 0;
-    last += (memory.shape[i] - 1) * memory.strides[i];
-  }
-  return last + 1;
 }
 
 py::array to_host(Memory &self) {
@@ -112,9 +132,8 @@ py::array to_host(Memory &self) {
     transfer(self, out.mutable_data(), false, self.offset, self.bytes());
     return out;
   }
-  const int64_t elements = span(self);
-  py::array whole(dtype, std::vector<int64_t>{elements});
-  transfer(self, whole.mutable_data(), false, self.offset, static_cast<size_t>(elements * width));
+  py::array whole(dtype, std::vector<int64_t>{static_cast<int64_t>(self.span()) / width});
+  transfer(self, whole.mutable_data(), false, self.offset, self.span());
   std::vector<int64_t> strides(self.strides);
   for (auto &stride : strides) stride *= width;
   return py::array(dtype, self.shape, strides, whole.data(), whole).attr("copy")().cast<py::array>();
@@ -144,17 +163,22 @@ std::unique_ptr<Memory> getitem(const Memory &self, const py::object &key) {
       keep(self.shape.size() + 1 - given);
     } else if (py::isinstance<py::slice>(item)) {
       py::ssize_t start, stop, step, length;
-      if (!item.cast<py::slice>().compute(self.shape[axis], &start, &stop, &step, &length)) throw py::error_already_set();
-      if (step < 1) throw Error{"ShapeError", "a slice of device memory must step forward, got step " + std::to_string(step) + "; reverse on the host"};
+      if (!item.cast<py::slice>().compute(self.shape[axis], &start, &stop, &step, &length))
+        throw py::error_already_set();
+      if (step < 1)
+        throw Error{"ShapeError", "a slice of device memory must step forward, got step " + std::to_string(step) +
+                                      "; reverse on the host"};
       offset += start * self.strides[axis];
       shape.push_back(length);
       strides.push_back(step * self.strides[axis]);
       ++axis;
     } else {
       const auto extent = self.shape[axis];
-      auto index = py::cast<int64_t>(py::reinterpret_steal<py::object>(PyNumber_Index(item.ptr())));
+      auto index = static_cast<int64_t>(PyNumber_AsSsize_t(item.ptr(), PyExc_IndexError));
+      if (index == -1 && PyErr_Occurred()) throw py::error_already_set();
       if (index < -extent || index >= extent) {
-        throw py::index_error("index " + std::to_string(index) + " is outside axis " + std::to_string(axis) + " of " + self.describe());
+        throw py::index_error("index " + std::to_string(index) + " is outside axis " + std::to_string(axis) + " of " +
+                              self.describe());
       }
       offset += (index < 0 ? index + extent : index) * self.strides[axis];
       ++axis;
@@ -165,11 +189,14 @@ std::unique_ptr<Memory> getitem(const Memory &self, const py::object &key) {
 }
 
 std::unique_ptr<Memory> reshape(const Memory &self, std::vector<int64_t> shape) {
+  self.require_alive();
   require_contiguous(self, "reshape");
   int64_t size = 1;
-  for (auto extent : shape) size *= extent;
-  if (size != self.size()) {
-    throw Error{"ShapeError", "the new shape must hold " + std::to_string(self.size()) + " elements, got " + text(shape) + "; choose another shape"};
+  bool is_valid = true;
+  for (auto extent : shape) is_valid = is_valid && extent >= 0 && !__builtin_mul_overflow(size, extent, &size);
+  if (!is_valid || size != self.size()) {
+    throw Error{"ShapeError", "the new shape must hold " + std::to_string(self.size()) + " elements, got " +
+                                  text(shape) + "; choose another shape"};
   }
   auto strides = row_major(shape);
   return self.view_of(std::move(shape), std::move(strides), self.offset);
@@ -182,15 +209,17 @@ void free_memory(Memory &self) {
   if (!allocation.leases.empty()) {
     std::string names;
     for (const Lease *lease : allocation.leases) names += (names.empty() ? "" : ", ") + lease->description;
-    throw Error{"MemoryInUseError", self.describe() + " cannot be freed while in use by: " + names + "; delete those first"};
+    throw Error{"MemoryInUseError",
+                self.describe() + " cannot be freed while in use by: " + names + "; delete those first"};
   }
-  self.handle = occa::memory();
+  self.forget_range();
   allocation.freed = true;
   allocation.release();
 }
 
 void publish(Memory &self, const char *what) {
-  if (!self.interface) self.interface.reset(new Lease(self.allocation, std::string(what) + " of shape " + text(self.shape)));
+  if (!self.interface)
+    self.interface.reset(new Lease(self.allocation, std::string(what) + " of shape " + text(self.shape)));
 }
 
 py::tuple byte_strides(const Memory &self) {
@@ -213,10 +242,11 @@ py::dict cuda_array_interface(Memory &self) {
   self.require_alive();
   publish(self, "CUDA array interface");
   const uintptr_t stream = self.device().stream ? self.device().stream : 1;
-  return py::dict(py::arg("version") = 3, py::arg("shape") = py::tuple(py::cast(self.shape)),
-                  py::arg("typestr") = info(self.dtype).typestr, py::arg("strides") = byte_strides(self),
-                  py::arg("data") = py::make_tuple(reinterpret_cast<uintptr_t>(self.pointer()), self.readonly),
-                  py::arg("stream") = stream);
+  return py::dict(
+      py::arg("version") = 3, py::arg("shape") = py::tuple(py::cast(self.shape)),
+      py::arg("typestr") = info(self.dtype).typestr, py::arg("strides") = byte_strides(self),
+      py::arg("data") = py::make_tuple(self.size() ? reinterpret_cast<uintptr_t>(self.pointer()) : 0, self.readonly),
+      py::arg("stream") = stream);
 }
 
 // What a Py_buffer needs while it is exported; its Lease counts it among the views.
@@ -225,19 +255,35 @@ struct BufferExport {
   Lease lease;
 };
 
+bool is_column_major(const Memory &self) {
+  int64_t expected = 1;
+  for (size_t i = 0; i < self.shape.size(); ++i) {
+    if (self.shape[i] == 0) return true;
+    if (self.shape[i] != 1 && self.strides[i] != expected) return false;
+    expected *= self.shape[i];
+  }
+  return true;
+}
+
 int get_buffer(PyObject *object, Py_buffer *view, int flags) {
   try {
     auto &self = py::handle(object).cast<Memory &>();
     view->obj = nullptr;
-    if (!self.device().is_host()) throw std::runtime_error("memory of mode " + self.device().mode + " is not host memory; use to_host()");
+    if (!self.device().is_host())
+      throw std::runtime_error("memory of mode " + self.device().mode + " is not host memory; use to_host()");
     self.require_alive();
-    if ((flags & PyBUF_WRITABLE) && self.readonly) throw std::runtime_error("this memory is read-only; wrap a writable array");
+    if ((flags & PyBUF_WRITABLE) && self.readonly)
+      throw std::runtime_error("this memory is read-only; wrap a writable array");
     const bool wants_strides = (flags & PyBUF_STRIDES) == PyBUF_STRIDES;
     if (((flags & PyBUF_C_CONTIGUOUS) == PyBUF_C_CONTIGUOUS || !wants_strides) && !self.is_contiguous()) {
       throw std::runtime_error("this memory is strided; ask for a strided buffer");
     }
+    if ((flags & PyBUF_F_CONTIGUOUS) == PyBUF_F_CONTIGUOUS && !is_column_major(self)) {
+      throw std::runtime_error("this memory is row-major; ask for a C-contiguous buffer");
+    }
     const auto strides = byte_strides(self);
-    auto *exported = new BufferExport{{self.shape.begin(), self.shape.end()}, {}, Lease(self.allocation, "buffer of shape " + text(self.shape))};
+    auto *exported = new BufferExport{
+        {self.shape.begin(), self.shape.end()}, {}, Lease(self.allocation, "buffer of shape " + text(self.shape))};
     for (const auto &stride : strides) exported->strides.push_back(stride.cast<Py_ssize_t>());
     *view = Py_buffer{};
     view->buf = self.pointer();
@@ -264,7 +310,8 @@ void release_buffer(PyObject *, Py_buffer *view) { delete static_cast<BufferExpo
 
 std::unique_ptr<Memory> wrap_address(const DevicePtr &device, uintptr_t pointer, std::vector<int64_t> shape,
                                      const py::object &dtype, py::object owner) {
-  if (!device->has_addresses()) throw Error{"DeviceError", "mode OpenCL has no addresses to wrap; allocate and copy instead"};
+  if (!device->has_addresses())
+    throw Error{"DeviceError", "mode OpenCL has no addresses to wrap; allocate and copy instead"};
   auto memory = std::make_unique<Memory>();
   memory->allocation = std::make_shared<Allocation>();
   memory->allocation->device = device;
@@ -298,18 +345,50 @@ void Allocation::release() noexcept {
     owner.release();
     return;
   }
-  DeviceLock lock(*device);
+  bool leaked = false;
+  {
+    DeviceLock lock(*device);
+    try {
+      if (handle.isInitialized()) device->enter();
+      handle = occa::memory();
+    } catch (...) {
+      leaked = true;
+    }
+    if (owned) std::free(pointer);
+    pointer = nullptr;
+    owned = false;
+  }
+  py::error_scope pending;
+  if (leaked && PyErr_WarnEx(PyExc_RuntimeWarning, "device memory could not be freed and is leaked", 1)) {
+    PyErr_WriteUnraisable(nullptr);
+  }
+  owner = py::object();
+}
+
+occa::memory &Allocation::range() {
+  if (!handle.isInitialized()) {
+    translated("DeviceError", [&] { handle = compat::wrap(device->handle, pointer, bytes ? bytes : 1, device->mode); });
+  }
+  return handle;
+}
+
+size_t Memory::span() const {
+  int64_t last = 0;
+  for (size_t i = 0; i < shape.size(); ++i) {
+    if (shape[i] == 0) return 0;
+    last += (shape[i] - 1) * strides[i];
+  }
+  return static_cast<size_t>(last + 1) * info(dtype).bytes;
+}
+
+void Memory::forget_range() noexcept {
+  if (!handle.isInitialized() || !interpreter_is_alive()) return;
+  DeviceLock lock(device());
   try {
-    device->enter();
+    device().enter();
     handle = occa::memory();
   } catch (...) {
-    PyErr_WarnEx(PyExc_RuntimeWarning, "device memory could not be freed and is leaked", 1);
-    PyErr_Clear();
   }
-  if (owned) std::free(pointer);
-  pointer = nullptr;
-  owned = false;
-  owner = py::object();
 }
 
 int64_t Memory::size() const {
@@ -353,7 +432,8 @@ std::string Memory::describe() const {
   return std::string(info(dtype).name) + " memory of shape " + text(shape) + " on " + allocation->device->mode;
 }
 
-std::unique_ptr<Memory> Memory::view_of(std::vector<int64_t> new_shape, std::vector<int64_t> new_strides, size_t new_offset) const {
+std::unique_ptr<Memory> Memory::view_of(std::vector<int64_t> new_shape, std::vector<int64_t> new_strides,
+                                        size_t new_offset) const {
   auto slice = std::make_unique<Memory>();
   slice->allocation = allocation;
   slice->dtype = dtype;
@@ -379,14 +459,16 @@ std::string text(const std::vector<int64_t> &shape) {
 
 std::unique_ptr<Memory> allocate(const DevicePtr &device, std::vector<int64_t> shape, Dtype dtype) {
   double wanted = info(dtype).bytes;
-  for (auto extent : shape) {
-    if (extent < 0) throw Error{"ShapeError", "a shape must not be negative, got " + text(shape) + "; give sizes of 0 or more"};
+  for (const auto extent : shape) {
+    if (extent < 0)
+      throw Error{"ShapeError", "a shape must not be negative, got " + text(shape) + "; give sizes of 0 or more"};
     wanted *= static_cast<double>(extent);
   }
   const auto present = static_cast<double>(device->handle.memorySize());
   if (wanted > present) {
-    throw Error{"DeviceError", "allocation of shape " + text(shape) + " needs " + std::to_string(wanted / 1e9) + " GB, mode " +
-                                   device->mode + " has " + std::to_string(present / 1e9) + " GB; choose a smaller shape"};
+    throw Error{"DeviceError", "allocation of shape " + text(shape) + " needs " + std::to_string(wanted / 1e9) +
+                                   " GB, mode " + device->mode + " has " + std::to_string(present / 1e9) +
+                                   " GB; choose a smaller shape"};
   }
   auto memory = std::make_unique<Memory>();
   memory->dtype = dtype;
@@ -399,7 +481,9 @@ std::unique_ptr<Memory> allocate(const DevicePtr &device, std::vector<int64_t> s
   if (device->is_host()) {
     allocation.pointer = allocate_host(bytes);
     allocation.owned = true;
-    if (!allocation.pointer) throw Error{"DeviceError", "the host could not allocate " + std::to_string(bytes) + " bytes; choose a smaller shape"};
+    if (!allocation.pointer)
+      throw Error{"DeviceError",
+                  "the host could not allocate " + std::to_string(bytes) + " bytes; choose a smaller shape"};
   } else {
     DeviceLock lock(*device);
     device->enter();
@@ -413,20 +497,25 @@ void copy_device_to_device(Memory &target, const Memory &source) {
   DeviceState &device = target.device();
   target.require_alive();
   source.require_alive();
-  require_contiguous(source, "read");
-  if (source.allocation->device != target.allocation->device) throw Error{"DeviceError", "both memories must belong to one device; copy through the host"};
+  if (source.allocation->device != target.allocation->device)
+    throw Error{"DeviceError", "both memories must belong to one device; copy through the host"};
   if (source.bytes() != target.bytes() || source.dtype != target.dtype) {
-    throw Error{"ShapeError", "the source must match " + target.describe() + ", got " + source.describe() + "; match shape and dtype"};
+    throw Error{"ShapeError", "the source must match " + target.describe() + ", got " + source.describe() +
+                                  "; match shape and dtype"};
   }
   if (!target.bytes()) return;
-  if (device.is_host()) {
+  if (device.is_host() && !source.is_contiguous()) {
+    gather(target.pointer(), source);
+  } else if (device.is_host()) {
     std::memmove(target.pointer(), source.pointer(), target.bytes());
   } else {
+    require_contiguous(source, "read");
     auto &from = const_cast<Memory &>(source);
     DeviceLock lock(device);
     device.enter();
     translated("DeviceError", [&] {
-      target.range().copyFrom(from.range(), target.bytes(), 0, 0, compat::parse(device.runtime ? "{\"async\": true}" : "{}"));
+      target.range().copyFrom(from.range(), target.bytes(), 0, 0,
+                              compat::parse(device.runtime ? "{\"async\": true}" : "{}"));
     });
   }
   ++device.transfers.copies;
@@ -449,33 +538,52 @@ NumPy, torch, CuPy and JAX see it through the buffer protocol, DLPack, ``__array
       .def_property_readonly("size", &Memory::size)
       .def_property_readonly("nbytes", &Memory::bytes)
       .def_property_readonly("ndim", [](const Memory &s) { return s.shape.size(); })
-      .def_property_readonly("pointer", [](const Memory &s) { s.require_alive(); return reinterpret_cast<uintptr_t>(s.pointer()); }, "Address on the device; 0 in mode OpenCL.")
+      .def_property_readonly(
+          "pointer",
+          [](const Memory &s) {
+            s.require_alive();
+            return reinterpret_cast<uintptr_t>(s.pointer());
+          },
+          "Address on the device; 0 in mode OpenCL.")
       .def_property_readonly("is_contiguous", &Memory::is_contiguous)
       .def_readonly("readonly", &Memory::readonly)
-      .def_property_readonly("views", [](const Memory &s) {
-        py::list names;
-        for (const Lease *lease : s.allocation->leases) names.append(lease->description);
-        return names;
-      }, "What is in use of this memory, by name.")
+      .def_property_readonly(
+          "views",
+          [](const Memory &s) {
+            py::list names;
+            for (const Lease *lease : s.allocation->leases) names.append(lease->description);
+            return names;
+          },
+          "What is in use of this memory, by name.")
       .def("__getitem__", &getitem)
-      .def("__len__", [](const Memory &s) {
-        if (s.shape.empty()) throw py::type_error("memory of shape () has no length");
-        return s.shape[0];
-      })
+      .def("__len__",
+           [](const Memory &s) {
+             if (s.shape.empty()) throw py::type_error("memory of shape () has no length");
+             return s.shape[0];
+           })
       .def("__repr__", [](const Memory &s) { return "<" + s.describe() + (s.allocation->freed ? ", freed>" : ">"); })
-      .def("reshape", &reshape, py::arg("shape"), "A view of another shape over the same elements; contiguous memory only.")
-      .def("copy_from", &copy_from, py::arg("source"), "Copy in from a C-contiguous host array (counted) or from memory of the same device.")
+      .def("reshape", &reshape, py::arg("shape"),
+           "A view of another shape over the same elements; contiguous memory only.")
+      .def("copy_from", &copy_from, py::arg("source"),
+           "Copy in from a C-contiguous host array (counted) or from memory of the same device.")
       .def("copy_to", &copy_to, py::arg("target"), "Copy out to a C-contiguous, writable host array; counted.")
       .def("to_host", &to_host, "A NumPy copy of the elements; counted.")
       .def("free", &free_memory, "Give the bytes back now; refused while views live.")
       .def_property_readonly("__array_interface__", &array_interface)
       .def_property_readonly("__cuda_array_interface__", &cuda_array_interface)
-      .def("__dlpack_device__", [](const Memory &s) { return py::make_tuple(s.device().dlpack_type(), s.device().is_host() ? 0 : s.device().ordinal); })
-      .def("__dlpack__", &export_dlpack, py::kw_only(), py::arg("stream") = py::none(), py::arg("max_version") = py::none(),
-           py::arg("dl_device") = py::none(), py::arg("copy") = py::none());
-  m.def("allocate", [](const DevicePtr &device, std::vector<int64_t> shape, const py::object &dtype) {
-    return allocate(device, std::move(shape), dtype_from(dtype));
-  }, py::arg("device"), py::arg("shape"), py::arg("dtype"));
+      .def("__dlpack_device__",
+           [](const Memory &s) {
+             return py::make_tuple(s.device().dlpack_type(), s.device().is_host() ? 0 : s.device().ordinal);
+           })
+      .def("__dlpack__", &export_dlpack, py::kw_only(), py::arg("stream") = py::none(),
+           py::arg("max_version") = py::none(), py::arg("dl_device") = py::none(), py::arg("copy") = py::none());
+  m.def(
+      "allocate",
+      [](const DevicePtr &device, std::vector<int64_t> shape, const py::object &dtype) {
+        return allocate(device, std::move(shape), dtype_from(dtype));
+      },
+      py::arg("device"), py::arg("shape"), py::arg("dtype"));
   m.def("wrap", &import_dlpack, py::arg("device"), py::arg("producer"));
-  m.def("wrap_address", &wrap_address, py::arg("device"), py::arg("pointer"), py::arg("shape"), py::arg("dtype"), py::arg("owner"));
+  m.def("wrap_address", &wrap_address, py::arg("device"), py::arg("pointer"), py::arg("shape"), py::arg("dtype"),
+        py::arg("owner"));
 }

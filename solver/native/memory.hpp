@@ -24,12 +24,13 @@ struct Allocation {
   occa::memory handle;  // of the whole range
   char *pointer = nullptr;
   size_t bytes = 0;
-  bool owned = false;    // host memory allocated here
+  bool owned = false;  // host memory allocated here
   bool readonly = false;
   bool freed = false;
   std::list<Lease *> leases;
 
   ~Allocation() { release(); }
+  occa::memory &range();  // the OCCA handle of all bytes; under the device's lock
   void release() noexcept;
 };
 using AllocationPtr = std::shared_ptr<Allocation>;
@@ -55,15 +56,22 @@ struct Memory {
   occa::memory handle;                     // of exactly this range; made at first launch
   std::unique_ptr<Lease> view, interface;  // held by a view of another Memory; by one whose address was published
 
+  Memory() = default;
+  Memory(const Memory &) = delete;
+  ~Memory() { forget_range(); }
+
   DeviceState &device() const { return *allocation->device; }
   char *pointer() const { return allocation->pointer + offset; }
   int64_t size() const;
   size_t bytes() const { return static_cast<size_t>(size()) * info(dtype).bytes; }
+  size_t span() const;  // bytes from the first element to the end of the last
   bool is_contiguous() const;
   void require_alive() const;
-  occa::memory &range();  // the OCCA handle a kernel receives
+  occa::memory &range();  // the OCCA handle a kernel receives; under the device's lock
+  void forget_range() noexcept;
   std::string describe() const;
-  std::unique_ptr<Memory> view_of(std::vector<int64_t> new_shape, std::vector<int64_t> new_strides, size_t new_offset) const;
+  std::unique_ptr<Memory> view_of(std::vector<int64_t> new_shape, std::vector<int64_t> new_strides,
+                                  size_t new_offset) const;
 };
 
 std::unique_ptr<Memory> allocate(const DevicePtr &device, std::vector<int64_t> shape, Dtype dtype);

@@ -29,6 +29,11 @@ std::vector<std::string> modes_built() {
 }
 }  // namespace
 
+void set_pending(const Error &error) {
+  const py::object type = py::module_::import("solver.errors").attr(error.type);
+  PyErr_SetString(type.ptr(), error.text.c_str());
+}
+
 PYBIND11_MODULE(_occa, m) {
   m.doc() = "OCCA devices, memory and kernels. The public names are those of the package solver.";
   m.attr("occa_version") = OCCA_VERSION_STR;
@@ -40,11 +45,9 @@ PYBIND11_MODULE(_occa, m) {
     try {
       if (pointer) std::rethrow_exception(pointer);
     } catch (const Error &error) {
-      const py::object type = py::module_::import("solver.errors").attr(error.type);
-      PyErr_SetString(type.ptr(), error.text.c_str());
+      set_pending(error);
     } catch (const occa::exception &error) {
-      const py::object type = py::module_::import("solver.errors").attr("DeviceError");
-      PyErr_SetString(type.ptr(), error.message.c_str());
+      set_pending({"DeviceError", error.message});
     }
   });
   bind_device(m);

@@ -76,7 +76,8 @@ inline occa::stream wrap_stream(occa::device device, uintptr_t native, const std
     ~External() { cuStream = nullptr; }
   };
   if (mode == "CUDA") {
-    return occa::stream(new External(device.getModeDevice(), device.streamProperties(), reinterpret_cast<CUstream>(native)));
+    return occa::stream(
+        new External(device.getModeDevice(), device.streamProperties(), reinterpret_cast<CUstream>(native)));
   }
 #endif
   return device.getStream();

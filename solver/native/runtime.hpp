@@ -11,10 +11,10 @@ class Runtime {
   static std::unique_ptr<Runtime> open(const std::string &mode, int ordinal);
   static int device_count(const std::string &mode);
 
-  void enter();                                    // the device's context becomes current on this thread
-  void order(uintptr_t before, uintptr_t after);   // work put on `after` from now on waits for all of `before`
-  void *record(uintptr_t stream);                  // a timed event
-  double seconds_between(void *first, void *last); // waits for `last`
+  void enter();                                     // the device's context becomes current on this thread
+  void order(uintptr_t before, uintptr_t after);    // work put on `after` from now on waits for all of `before`
+  void *record(uintptr_t stream);                   // a timed event
+  double seconds_between(void *first, void *last);  // waits for `last`
   void wait(void *event);
   void destroy(void *event);
   void synchronize(uintptr_t stream);

@@ -1,6 +1,6 @@
 // Forced into OCCA 1.0.8's CUDA sources. Three purposes:
-// the driver's symbols are weak, so that the library loads on a machine without a driver; OCCA uses the primary context,
-// which torch and CuPy use too, in place of a private one; calls that CUDA 13 changed keep their old form.
+// the driver's symbols are weak, so that the library loads on a machine without a driver; OCCA uses the primary
+// context, which torch and CuPy use too, in place of a private one; calls that CUDA 13 changed keep their old form.
 #pragma once
 #include <cuda.h>
 
@@ -56,47 +56,47 @@ INSITU_WEAK(cuMemPrefetchAsync)
 #undef INSITU_WEAK
 
 namespace insitu_driver {
-  inline CUresult init(unsigned flags) { return cuInit ? cuInit(flags) : CUDA_ERROR_NO_DEVICE; }
+inline CUresult init(unsigned flags) { return cuInit ? cuInit(flags) : CUDA_ERROR_NO_DEVICE; }
 
-  inline CUresult retain(CUcontext *context, unsigned, CUdevice device) {
-    const CUresult error = cuDevicePrimaryCtxRetain(context, device);
-    return error ? error : cuCtxSetCurrent(*context);
-  }
+inline CUresult retain(CUcontext *context, unsigned, CUdevice device) {
+  const CUresult error = cuDevicePrimaryCtxRetain(context, device);
+  return error ? error : cuCtxSetCurrent(*context);
+}
 
-  inline CUresult release(CUcontext context) {
-    CUdevice device;
-    CUresult error = cuCtxPushCurrent(context);
-    if (!error) error = cuCtxGetDevice(&device);
-    CUcontext popped;
-    if (!error) error = cuCtxPopCurrent(&popped);
-    if (!error) error = cuDevicePrimaryCtxRelease(device);
-    return error == CUDA_ERROR_DEINITIALIZED ? CUDA_SUCCESS : error;
-  }
+inline CUresult release(CUcontext context) {
+  CUdevice device;
+  CUresult error = cuCtxPushCurrent(context);
+  if (!error) error = cuCtxGetDevice(&device);
+  CUcontext popped;
+  if (!error) error = cuCtxPopCurrent(&popped);
+  if (!error) error = cuDevicePrimaryCtxRelease(device);
+  return error == CUDA_ERROR_DEINITIALIZED ? CUDA_SUCCESS : error;
+}
 
-  // A stream that belongs to someone else reaches OCCA's destructor as NULL.
-  inline CUresult destroyStream(CUstream stream) {
-    if (!stream) return CUDA_SUCCESS;
-    const CUresult error = cuStreamDestroy(stream);
-    return error == CUDA_ERROR_DEINITIALIZED ? CUDA_SUCCESS : error;
-  }
+// A stream that belongs to someone else reaches OCCA's destructor as NULL.
+inline CUresult destroyStream(CUstream stream) {
+  if (!stream) return CUDA_SUCCESS;
+  const CUresult error = cuStreamDestroy(stream);
+  return error == CUDA_ERROR_DEINITIALIZED ? CUDA_SUCCESS : error;
+}
 
 #if CUDA_VERSION >= 13000
-  inline CUmemLocation location(CUdevice device) {
-    CUmemLocation where = {};
-    where.type = device == CU_DEVICE_CPU ? CU_MEM_LOCATION_TYPE_HOST : CU_MEM_LOCATION_TYPE_DEVICE;
-    where.id = device == CU_DEVICE_CPU ? 0 : device;
-    return where;
-  }
-
-  inline CUresult advise(CUdeviceptr pointer, size_t bytes, CUmem_advise advice, CUdevice device) {
-    return cuMemAdvise_v2(pointer, bytes, advice, location(device));
-  }
-
-  inline CUresult prefetch(CUdeviceptr pointer, size_t bytes, CUdevice device, CUstream stream) {
-    return cuMemPrefetchAsync_v2(pointer, bytes, location(device), 0, stream);
-  }
-#endif
+inline CUmemLocation location(CUdevice device) {
+  CUmemLocation where = {};
+  where.type = device == CU_DEVICE_CPU ? CU_MEM_LOCATION_TYPE_HOST : CU_MEM_LOCATION_TYPE_DEVICE;
+  where.id = device == CU_DEVICE_CPU ? 0 : device;
+  return where;
 }
+
+inline CUresult advise(CUdeviceptr pointer, size_t bytes, CUmem_advise advice, CUdevice device) {
+  return cuMemAdvise_v2(pointer, bytes, advice, location(device));
+}
+
+inline CUresult prefetch(CUdeviceptr pointer, size_t bytes, CUdevice device, CUstream stream) {
+  return cuMemPrefetchAsync_v2(pointer, bytes, location(device), 0, stream);
+}
+#endif
+}  // namespace insitu_driver
 
 #undef cuCtxCreate
 #undef cuCtxDestroy

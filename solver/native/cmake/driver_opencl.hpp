@@ -1,5 +1,5 @@
-// Forced into OCCA 1.0.8's OpenCL sources: the loader's symbols are weak, so that the library loads on a machine without
-// an OpenCL loader, where the mode then counts as absent.
+// Forced into OCCA 1.0.8's OpenCL sources: the loader's symbols are weak, so that the library loads on a machine
+// without an OpenCL loader, where the mode then counts as absent.
 #pragma once
 #define CL_TARGET_OPENCL_VERSION 120
 #include <CL/cl.h>
@@ -39,8 +39,8 @@ INSITU_WEAK(clWaitForEvents)
 #undef INSITU_WEAK
 
 namespace insitu_driver {
-  inline cl_int platforms(cl_uint entries, cl_platform_id *ids, cl_uint *count) {
-    return clGetPlatformIDs ? clGetPlatformIDs(entries, ids, count) : CL_DEVICE_NOT_FOUND;
-  }
+inline cl_int platforms(cl_uint entries, cl_platform_id *ids, cl_uint *count) {
+  return clGetPlatformIDs ? clGetPlatformIDs(entries, ids, count) : CL_DEVICE_NOT_FOUND;
 }
+}  // namespace insitu_driver
 #define clGetPlatformIDs insitu_driver::platforms

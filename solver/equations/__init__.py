@@ -1,0 +1,5 @@
+"""The equations, one file each."""
+
+from solver.equations.burgers import Burgers
+
+__all__ = ["Burgers"]

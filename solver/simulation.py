@@ -1,0 +1,237 @@
+"""A simulation: one equation advanced on one device."""
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from solver.device import Device
+from solver.equations import Burgers
+from solver.errors import DivergenceError, ParameterError
+from solver.field import Field
+from solver.finite import FiniteCheck
+from solver.grid import Grid
+from solver.initial import evaluate
+from solver.recorder import NOTHING, Recorder
+
+SAFETY = 0.9  # of the stability limit, where no time step is given
+_CHECK_WORK = 1 << 26  # point updates between two looks for non-finite values
+_CHECK_LEAST = 100  # steps
+
+
+class Moment(NamedTuple):
+    """Where a simulation stands: steps taken and simulated time."""
+
+    step: int
+    time: float
+
+
+class Simulation:
+    """An equation on a grid, with its state on the device.
+
+    Parameters
+    ----------
+    device : Device
+    grid : Grid
+    equation : Burgers
+    initial : str, callable or array
+        A name of `solver.initial.INITIAL`, a function of the coordinate arrays, or values of shape ``(components, *points)``.
+    dt : float, optional
+        Time step. Without it, 0.9 of the stability limit for max|u₀|, shortened to reach each ``until`` in equal steps.
+    dtype : {"float64", "float32"}
+    force : bool
+        Accept a ``dt`` above the stability limit.
+
+    Attributes
+    ----------
+    u : Field
+        The state, shape ``(components, *points)``, on the device; its memory never moves.
+    step : int
+        Steps taken.
+    time : float
+        Simulated time.
+
+    Raises
+    ------
+    ParameterError
+        A parameter outside its range, or ``dt`` above the stability limit.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        grid: Grid,
+        equation: Burgers,
+        initial: Any = "sin",
+        dt: float | None = None,
+        dtype: str = "float64",
+        force: bool = False,
+    ):
+        self.device, self.grid, self.equation = device, grid, equation
+        values = evaluate(initial, grid, equation.components)
+        self.limit = equation.stable_time_step(grid, float(np.abs(values).max()))
+        self.dt = _require_stable(dt, self.limit, force)
+        self._scheme = equation.discretize(device, grid, dtype)
+        self.u = Field(device, grid, equation.components, equation.ghost, dtype)
+        self.u.set(values)
+        self.step, self.time = 0, 0.0
+        self._finite = FiniteCheck(device, self.u)
+        self._check_every = max(_CHECK_LEAST, _CHECK_WORK // grid.size)
+        self._last_good = Field(device, grid, equation.components, equation.ghost, dtype)
+        self._remember()
+
+    def advance(self, until: float | None = None, steps: int | None = None, recorder: Recorder | None = None) -> None:
+        """Advance, many steps a launch where the state fits on chip, and check the result.
+
+        Parameters
+        ----------
+        until : float, optional
+            Simulated time to reach exactly; the last step is shortened where a given ``dt`` does not divide the rest.
+        steps : int, optional
+            Steps to take. With both, whichever ends first.
+        recorder : Recorder, optional
+            Filled with snapshots on the way.
+
+        Raises
+        ------
+        DivergenceError
+            The state is no longer finite; it is set back to the last finite step, and so is the recorder.
+        """
+        for dt, count in self._segments(until, steps):
+            self._take(dt, count, recorder)
+        self.check(recorder)
+
+    def steps(self, until: float | None = None, steps: int | None = None, every: int = 1) -> Iterator[Moment]:
+        """Advance and yield the moment after every ``every`` steps and after the last.
+
+        Finiteness is checked every 2²⁶ point updates and at the end, not at every moment; see `advance` for the errors.
+        """
+        if every < 1:
+            raise ParameterError(f"every must be 1 or more steps, got {every}; correct it")
+        for dt, count in self._segments(until, steps):
+            while count:
+                burst = min(every - self.step % every, count)
+                self._take(dt, burst, None)
+                count -= burst
+                if self.step % every == 0:
+                    yield Moment(self.step, self.time)
+        self.check()
+        if self.step % every:
+            yield Moment(self.step, self.time)
+
+    def check(self, recorder: Recorder | None = None) -> None:
+        """Look for non-finite values now.
+
+        Raises
+        ------
+        DivergenceError
+            Naming the first step, its time and the first point that is not finite.
+        """
+        if self.step == self._good_step:
+            return
+        if self._finite.count():
+            self._locate_divergence(recorder)
+        self._remember()
+
+    def _segments(self, until: float | None, steps: int | None) -> list[tuple[float, int]]:
+        """Return (dt, count) runs of equal steps."""
+        if until is None and steps is None:
+            raise ParameterError("advance needs until (a time) or steps (a number), got neither; give one")
+        if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 0):
+            raise ParameterError(f"steps must be an integer of 0 or more, got {steps!r}; correct it")
+        if until is None:
+            return [(self.dt or SAFETY * self.limit, int(steps or 0))]
+        rest = until - self.time
+        if not math.isfinite(until) or rest < 0:
+            raise ParameterError(f"until must be a time from {self.time:g} on, got {until!r}; time runs forward")
+        if self.dt is None:
+            count = math.ceil(rest / (SAFETY * self.limit) * (1 - 1e-12))
+            segments = [(rest / count, count)] if count else []
+        else:
+            count = math.floor(rest / self.dt * (1 + 1e-12))
+            last = rest - count * self.dt
+            segments = [(self.dt, count), (last, 1)] if last > 1e-9 * self.dt else [(self.dt, count)]
+        return _truncated(segments, steps)
+
+    def _take(self, dt: float, count: int, recorder: Recorder | None) -> None:
+        """Take steps of equal length in bursts between checks."""
+        start_step, start_time = self.step, self.time
+        done = 0
+        while done < count:
+            burst = min(count - done, self._check_every - (self.step - self._good_step))
+            self._burst(dt, burst, recorder)
+            done += burst
+            self.step, self.time = start_step + done, start_time + done * dt
+            if self.step - self._good_step >= self._check_every:
+                self.check(recorder)
+
+    def _burst(self, dt: float, steps: int, recorder: Recorder | None) -> None:
+        self._history.append((dt, steps))
+        recording = recorder.plan(self.step, steps) if recorder else NOTHING
+        if self._scheme.has_march:
+            self._scheme.march(self.u, dt, steps, recording)
+        else:
+            row = 0
+            for n in range(1, steps + 1):
+                self._scheme.step(self.u, dt)
+                if row < recording.rows and n == recording.due + row * recording.every:
+                    self._snapshot(recording.into[row])
+                    row += 1
+        if recorder:
+            recorder.fill(self.step, steps)
+
+    def _snapshot(self, row: Any) -> None:
+        size = self.grid.size
+        for component in range(self.u.components):
+            row[component * size : (component + 1) * size].copy_from(self.u.interior[component])
+
+    def _remember(self) -> None:
+        self._last_good.copy_from(self.u)
+        self._good_step, self._good_time = self.step, self.time
+        self._history: list[tuple[float, int]] = []
+
+    def _locate_divergence(self, recorder: Recorder | None) -> None:
+        """Repeat the steps since the last good state one by one, and stop before the first bad one."""
+        repeat = [dt for dt, count in self._history for _ in range(count)]
+        self.u.copy_from(self._last_good)
+        self.step, self.time = self._good_step, self._good_time
+        for dt in repeat:
+            self._scheme.step(self.u, dt)
+            if self._finite.count():
+                break
+            self._last_good.copy_from(self.u)
+            self.step, self.time = self.step + 1, self.time + dt
+        values = self.u.to_host()
+        index = tuple(int(i[0]) for i in np.nonzero(~np.isfinite(values)))
+        location = tuple(float(axis[index[1:]]) for axis in self.grid.coordinates())
+        self.u.copy_from(self._last_good)
+        self._remember()
+        if recorder:
+            recorder.forget_after(self.step)
+        raise DivergenceError(
+            f"the solution must stay finite, it is not after step {self.step + 1} (time {self.time + dt:g}) at point {index[1:]} "
+            f"(x = {', '.join(f'{x:g}' for x in location)}); reduce dt (stability limit {self.limit:.3g}) or refine the grid",
+            step=self.step + 1,
+            time=self.time + dt,
+            location=location,
+        )
+
+
+def _require_stable(dt: float | None, limit: float, force: bool) -> float | None:
+    if dt is None:
+        return None
+    if isinstance(dt, bool) or not isinstance(dt, int | float) or not (math.isfinite(dt) and dt > 0):
+        raise ParameterError(f"time dt must be a positive number, got {dt!r}; leave it out for the stability limit")
+    if dt > limit and not force:
+        raise ParameterError(f"time dt must be at most the stability limit {limit:.6g}, got {dt:g}; reduce it, leave it out, or force it")
+    return float(dt)
+
+
+def _truncated(segments: list[tuple[float, int]], steps: int | None) -> list[tuple[float, int]]:
+    kept = []
+    left = sum(count for _, count in segments) if steps is None else int(steps)
+    for dt, count in segments:
+        kept.append((dt, min(count, left)))
+        left -= kept[-1][1]
+    return [(dt, count) for dt, count in kept if count]
