@@ -16,8 +16,8 @@ from solver.errors import (
 )
 from solver.field import Field
 from solver.grid import Grid
-from solver.recorder import Recorder
-from solver.simulation import Moment, Simulation
+from solver.recorder import Moment, Recorder
+from solver.simulation import Simulation
 
 __all__ = [
     "ArgumentError",

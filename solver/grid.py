@@ -32,11 +32,13 @@ class Grid:
         if not self.points or len(self.points) != len(self.extent):
             raise ParameterError(f"grid.points and grid.extent must have one entry per axis, got {self.points} and {self.extent}; match them")
         for points in self.points:
-            if isinstance(points, bool) or not isinstance(points, int) or points < 1:
+            if isinstance(points, bool) or not isinstance(points, int | np.integer) or points < 1:
                 raise ParameterError(f"grid.points must be integers of 1 or more, got {self.points}; give each axis its points")
         for start, end in self.extent:
             if not (math.isfinite(start) and math.isfinite(end) and end > start):
                 raise ParameterError(f"grid.extent must be finite and end after it starts, got {self.extent}; order each pair")
+
+        object.__setattr__(self, "points", tuple(int(points) for points in self.points))
 
     @property
     def spacing(self) -> tuple[float, ...]:

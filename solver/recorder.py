@@ -1,6 +1,7 @@
 """Snapshots written on the device while a simulation advances."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from solver._occa import Memory
 from solver.errors import ParameterError, ShapeError
@@ -19,6 +20,24 @@ class Recording:
 NOTHING = Recording(due=0, every=1, rows=0, into=None)
 
 
+class Moment(NamedTuple):
+    """Where a simulation stands: steps taken and simulated time."""
+
+    step: int
+    time: float
+
+
+class _Run(NamedTuple):
+    """Snapshots after ``steps``, in time steps of ``dt`` from a moment."""
+
+    steps: range
+    start: Moment
+    dt: float
+
+    def moments(self) -> list[Moment]:
+        return [Moment(n, self.start.time + (n - self.start.step) * self.dt) for n in self.steps]
+
+
 class Recorder:
     """Rows that a simulation fills with its interior after each step whose number is a multiple of ``every``.
 
@@ -28,23 +47,24 @@ class Recorder:
         Steps between snapshots.
     into : Memory
         Shape ``(capacity, dof)`` on the simulation's device, in its dtype; row-major, so kernels write it in place.
-    steps : list of int
-        The step of each filled row.
+    count : int
+        Rows filled.
     """
 
     def __init__(self, every: int, into: Memory):
         if every < 1:
             raise ParameterError(f"a recorder's every must be 1 or more steps, got {every}; correct it")
         if into.ndim != 2 or not into.is_contiguous:
-            raise ShapeError(f"a recorder's memory must be contiguous of shape (capacity, dof), got {into!r}; allocate it so")
+            raise ShapeError(f"a recorder needs contiguous memory of shape (capacity, dof), got {into!r}; allocate it so")
         self.every = every
         self.into = into
-        self.steps: list[int] = []
+        self.count = 0
+        self._runs: list[_Run] = []
 
     @property
-    def count(self) -> int:
-        """Rows filled."""
-        return len(self.steps)
+    def moments(self) -> list[Moment]:
+        """The moment of each filled row."""
+        return [moment for run in self._runs for moment in run.moments()]
 
     @property
     def room(self) -> int:
@@ -57,7 +77,8 @@ class Recorder:
 
     def rewind(self) -> None:
         """Start again at the first row."""
-        self.steps.clear()
+        self.count = 0
+        self._runs = []
 
     def plan(self, step: int, steps: int) -> Recording:
         """Return what ``steps`` steps from ``step`` record.
@@ -69,15 +90,30 @@ class Recorder:
         """
         rows = (step + steps) // self.every - step // self.every
         if rows > self.room:
-            raise ShapeError(f"the recorder has room for {self.room} more snapshots, {steps} steps give {rows}; rewind it or take fewer steps")
+            raise ShapeError(
+                f"the recorder has room for {self.room} more snapshots, {steps} steps give {rows}; rewind it or take fewer"
+            )
         if not rows:
             return NOTHING
         return Recording(self.every - step % self.every, self.every, rows, self.into[self.count : self.count + rows])
 
-    def fill(self, step: int, steps: int) -> None:
-        """Note that ``steps`` steps from ``step`` have been recorded."""
-        self.steps += [n for n in range(step + 1, step + steps + 1) if n % self.every == 0]
+    def fill(self, start: Moment, dt: float, steps: int) -> None:
+        """Note that ``steps`` steps of ``dt`` from ``start`` have been recorded."""
+        first = (start.step // self.every + 1) * self.every
+        self._add(_Run(range(first, start.step + steps + 1, self.every), start, dt))
+
+    def add(self, moment: Moment) -> None:
+        """Note that the next row has been filled by someone else at ``moment``."""
+        self._add(_Run(range(moment.step, moment.step + 1), moment, 0.0))
 
     def forget_after(self, step: int) -> None:
         """Drop the rows recorded after ``step``."""
-        self.steps = [n for n in self.steps if n <= step]
+        runs = self._runs
+        self.rewind()
+        for run in runs:
+            self._add(run._replace(steps=range(run.steps.start, min(run.steps.stop, step + 1), run.steps.step)))
+
+    def _add(self, run: _Run) -> None:
+        if run.steps:
+            self._runs.append(run)
+            self.count += len(run.steps)

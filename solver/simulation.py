@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -13,18 +13,11 @@ from solver.field import Field
 from solver.finite import FiniteCheck
 from solver.grid import Grid
 from solver.initial import evaluate
-from solver.recorder import NOTHING, Recorder
+from solver.recorder import NOTHING, Moment, Recorder
 
 SAFETY = 0.9  # of the stability limit, where no time step is given
 _CHECK_WORK = 1 << 26  # point updates between two looks for non-finite values
 _CHECK_LEAST = 100  # steps
-
-
-class Moment(NamedTuple):
-    """Where a simulation stands: steps taken and simulated time."""
-
-    step: int
-    time: float
 
 
 class Simulation:
@@ -79,7 +72,13 @@ class Simulation:
         self._finite = FiniteCheck(device, self.u)
         self._check_every = max(_CHECK_LEAST, _CHECK_WORK // grid.size)
         self._last_good = Field(device, grid, equation.components, equation.ghost, dtype)
-        self._remember()
+        self._last_good.copy_from(self.u)
+        self._mark_good()
+
+    @property
+    def moment(self) -> Moment:
+        """Where the simulation stands."""
+        return Moment(self.step, self.time)
 
     def advance(self, until: float | None = None, steps: int | None = None, recorder: Recorder | None = None) -> None:
         """Advance, many steps a launch where the state fits on chip, and check the result.
@@ -98,8 +97,8 @@ class Simulation:
         DivergenceError
             The state is no longer finite; it is set back to the last finite step, and so is the recorder.
         """
-        for dt, count in self._segments(until, steps):
-            self._take(dt, count, recorder)
+        for dt, count in self.plan(until, steps):
+            self.take(dt, count, recorder)
         self.check(recorder)
 
     def steps(self, until: float | None = None, steps: int | None = None, every: int = 1) -> Iterator[Moment]:
@@ -109,16 +108,16 @@ class Simulation:
         """
         if every < 1:
             raise ParameterError(f"every must be 1 or more steps, got {every}; correct it")
-        for dt, count in self._segments(until, steps):
+        for dt, count in self.plan(until, steps):
             while count:
                 burst = min(every - self.step % every, count)
-                self._take(dt, burst, None)
+                self.take(dt, burst)
                 count -= burst
                 if self.step % every == 0:
-                    yield Moment(self.step, self.time)
+                    yield self.moment
         self.check()
         if self.step % every:
-            yield Moment(self.step, self.time)
+            yield self.moment
 
     def check(self, recorder: Recorder | None = None) -> None:
         """Look for non-finite values now.
@@ -132,10 +131,10 @@ class Simulation:
             return
         if self._finite.count():
             self._locate_divergence(recorder)
-        self._remember()
+        self._mark_good()
 
-    def _segments(self, until: float | None, steps: int | None) -> list[tuple[float, int]]:
-        """Return (dt, count) runs of equal steps."""
+    def plan(self, until: float | None = None, steps: int | None = None) -> list[tuple[float, int]]:
+        """Return the (dt, count) runs of equal steps by which `advance` gets there."""
         if until is None and steps is None:
             raise ParameterError("advance needs until (a time) or steps (a number), got neither; give one")
         if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 0):
@@ -154,8 +153,8 @@ class Simulation:
             segments = [(self.dt, count), (last, 1)] if last > 1e-9 * self.dt else [(self.dt, count)]
         return _truncated(segments, steps)
 
-    def _take(self, dt: float, count: int, recorder: Recorder | None) -> None:
-        """Take steps of equal length in bursts between checks."""
+    def take(self, dt: float, count: int, recorder: Recorder | None = None) -> None:
+        """Take ``count`` steps of length ``dt``, looking for non-finite values every 2²⁶ point updates; see `advance`."""
         start_step, start_time = self.step, self.time
         done = 0
         while done < count:
@@ -167,6 +166,9 @@ class Simulation:
                 self.check(recorder)
 
     def _burst(self, dt: float, steps: int, recorder: Recorder | None) -> None:
+        if self._is_stale:
+            self._last_good.copy_from(self.u)
+            self._is_stale = False
         self._history.append((dt, steps))
         recording = recorder.plan(self.step, steps) if recorder else NOTHING
         if self._scheme.has_march:
@@ -179,16 +181,16 @@ class Simulation:
                     self._snapshot(recording.into[row])
                     row += 1
         if recorder:
-            recorder.fill(self.step, steps)
+            recorder.fill(self.moment, dt, steps)
 
     def _snapshot(self, row: Any) -> None:
         size = self.grid.size
         for component in range(self.u.components):
             row[component * size : (component + 1) * size].copy_from(self.u.interior[component])
 
-    def _remember(self) -> None:
-        self._last_good.copy_from(self.u)
-        self._good_step, self._good_time = self.step, self.time
+    def _mark_good(self) -> None:
+        """Note the state as finite; it is copied when the next step is about to overwrite it."""
+        self._good_step, self._good_time, self._is_stale = self.step, self.time, self.step > 0
         self._history: list[tuple[float, int]] = []
 
     def _locate_divergence(self, recorder: Recorder | None) -> None:
@@ -206,7 +208,7 @@ class Simulation:
         index = tuple(int(i[0]) for i in np.nonzero(~np.isfinite(values)))
         location = tuple(float(axis[index[1:]]) for axis in self.grid.coordinates())
         self.u.copy_from(self._last_good)
-        self._remember()
+        self._mark_good()
         if recorder:
             recorder.forget_after(self.step)
         raise DivergenceError(

@@ -1,0 +1,5 @@
+"""``python -m insitu`` is ``insitu``."""
+
+from insitu.cli import entry
+
+entry()

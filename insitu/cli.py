@@ -1,0 +1,167 @@
+"""The command line: parses, calls, prints."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentError, ArgumentParser
+from tqdm import tqdm
+
+from insitu.config import CaseError, add_case, instantiate, one_sentence, resolved
+from insitu.information import describe
+from insitu.pipeline import run_case
+from insitu.resume import forecast_again
+from solver import DivergenceError, KernelBuildError, SolverError
+
+__all__ = ["entry", "main"]
+
+_BAD_INPUT, _DIVERGED, _OTHER = 2, 3, 1
+_LAUNCHERS = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
+
+
+def entry() -> None:
+    """Run the command line as a process: its exit code, and all ranks down when one fails."""
+    code = main()
+    if code and (comm := _world()) is not None and comm.size > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        comm.Abort(code)
+    sys.exit(code)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 done, 2 bad input, 3 diverged, 1 anything else."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    given = [argument for argument in given if argument != "--debug"]
+    try:
+        _require_one_world()
+        return _dispatch(given)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else _OTHER
+    except Exception as error:
+        if debug:
+            raise
+        print(f"insitu: error: {error}", file=sys.stderr)
+        return _exit_code(error)
+
+
+def _exit_code(error: Exception) -> int:
+    if isinstance(error, DivergenceError):
+        return _DIVERGED
+    if isinstance(error, KernelBuildError):
+        return _OTHER
+    return _BAD_INPUT if isinstance(error, SolverError | ValueError) else _OTHER
+
+
+def _dispatch(arguments: list[str]) -> int:
+    parser, commands = _parsers()
+    if not arguments or arguments[0] not in commands:
+        parser.parse_args(arguments)
+        parser.print_help()
+        return _BAD_INPUT
+    command = commands[arguments[0]]
+    settings = _parse(command, arguments[1:], is_run=arguments[0] == "run")
+    if arguments[0] == "info":
+        print(describe())
+    elif arguments[0] == "forecast":
+        print(forecast_again(Path(settings.run_directory), settings.steps))
+    else:
+        _run(command, settings)
+    return 0
+
+
+def _parsers() -> tuple[argparse.ArgumentParser, dict[str, ArgumentParser]]:
+    top = argparse.ArgumentParser(
+        prog="insitu",
+        description="Couple an OCCA simulation with machine learning on the same device memory.",
+        epilog="commands: run CASE, forecast RUN_DIR, info; each explains itself with --help; --debug shows tracebacks",
+    )
+    top.add_argument("command", choices=["run", "forecast", "info"])
+    run = ArgumentParser(prog="insitu run CASE", description="Run a case file.", exit_on_error=False)
+    run.add_argument("--output", default=None, help="run directory; out/<name of the case file> where it is left out")
+    add_case(run)
+    forecast = ArgumentParser(
+        prog="insitu forecast", description="Forecast with the saved model of a run.", exit_on_error=False
+    )
+    forecast.add_argument("run_directory", help="directory of a finished run")
+    forecast.add_argument("--steps", type=int, default=None, help="snapshots to forecast; as many as the run did")
+    info = ArgumentParser(prog="insitu info", description="Say what is there and what is missing.", exit_on_error=False)
+    return top, {"run": run, "forecast": forecast, "info": info}
+
+
+def _parse(parser: ArgumentParser, arguments: list[str], is_run: bool) -> Any:
+    if is_run and arguments and not arguments[0].startswith("-"):
+        if not Path(arguments[0]).is_file():
+            raise CaseError(f"a case file is expected, {arguments[0]} is none; give a YAML file such as jobs/burgers.yaml")
+        arguments = ["--config", *arguments]
+    try:
+        return parser.parse_args(arguments)
+    except ArgumentError as error:
+        raise CaseError(one_sentence(error)) from None
+
+
+def _run(parser: ArgumentParser, settings: Any) -> None:
+    if not settings.config:
+        raise CaseError("a case file is expected, got none; run for example `insitu run jobs/burgers.yaml`")
+    output = settings.pop("output")
+    case_file = Path(str(settings.config[0]))
+    folder = Path(output) if output else Path("out") / case_file.stem
+    plain = resolved(parser, settings)
+    comm = _world()
+    report = run_case(instantiate(parser, settings), plain, folder, comm, Display())
+    seconds = {stage["name"]: stage["seconds"] for stage in report.stages}
+    loop = next(stage for stage in report.stages if stage["name"] == "time loop")
+    print(report.table())
+    print(", ".join(f"{name} {value:.3g} s" for name, value in seconds.items()))
+    crossed = loop["host_to_device"] + loop["device_to_host"]
+    print(f"time loop: {report.simulation['steps']} steps on {report.provenance['device']}, {crossed} bytes host<->device")
+    print(f"written to {folder}/")
+
+
+class Display:
+    """Progress as a bar on a terminal, as a line for each tenth elsewhere."""
+
+    def __init__(self) -> None:
+        self._stage: str | None = None
+        self._bar: Any = None
+        self._tenth = -1
+
+    def __call__(self, stage: str, done: int, total: int | None) -> None:
+        """Show that ``done`` of ``total`` (unknown: None) of a stage is done."""
+        if stage != self._stage:
+            if self._bar is not None:
+                self._bar.close()
+            self._stage, self._tenth = stage, -1
+            self._bar = tqdm(total=total, desc=stage, leave=True) if sys.stderr.isatty() else None
+        if self._bar is not None:
+            self._bar.update(done - self._bar.n)
+            return
+        tenth = 10 * done // total if total else done // 50
+        if tenth > self._tenth:
+            self._tenth = tenth
+            print(f"{stage}: {done}" + (f" of {total}" if total else ""), file=sys.stderr, flush=True)
+
+
+def _world() -> Any:
+    """Return MPI's world, or None where no MPI library is installed."""
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError):
+        return None
+    return MPI.COMM_WORLD
+
+
+def _require_one_world() -> None:
+    comm = _world()
+    size = 1 if comm is None else comm.size
+    launched = max((int(os.environ.get(name, "1")) for name in _LAUNCHERS), default=1)
+    if launched > size:
+        raise CaseError(
+            f"the launcher started {launched} ranks, MPI sees {size}; install the MPI extra of this launcher, or use its own mpirun"
+        )
+    if size > 1:
+        raise CaseError(f"this version runs on one rank, got {size}; start it with mpirun -n 1")

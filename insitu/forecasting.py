@@ -1,0 +1,143 @@
+"""One split of the snapshots: fit basis and models on what they may see, let them roll out freely over the rest, compare."""
+
+import contextlib
+import copy
+import itertools
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from insitu.metrics import relative_l2
+from insitu.models import Forecaster
+from insitu.reduction import POD
+from insitu.timing import Ledger
+from insitu.training import Progress, TrainingRecord
+
+__all__ = ["Forecast", "SplitResult", "evaluate_split"]
+
+
+@dataclass
+class Forecast:
+    """A model's free rollout over the forecast span.
+
+    Attributes
+    ----------
+    coefficients
+        (steps, rank), on the device.
+    coefficient_error, field_error
+        rel-L2 against the true coefficients and the true snapshots over the whole span.
+    one_step_r2
+        R² of one-step predictions over the span; near 1 it says little about the rollout.
+    training
+        Losses, for models that are trained iteratively.
+    """
+
+    model: Forecaster
+    coefficients: Tensor
+    coefficient_error: float
+    field_error: float
+    one_step_r2: float
+    training: TrainingRecord | None
+
+
+@dataclass
+class SplitResult:
+    """Basis, true coefficients and forecasts of one split.
+
+    Attributes
+    ----------
+    coefficients
+        (snapshots, rank), all snapshots in the basis.
+    train
+        Number of leading snapshots that models were trained on.
+    projection_error
+        rel-L2 of the forecast span's snapshots against their own projection: no model of these coefficients can be better.
+    """
+
+    basis: POD
+    coefficients: Tensor
+    train: int
+    projection_error: float
+    forecasts: dict[str, Forecast]
+
+
+def evaluate_split(
+    split: str,
+    snapshots: Float[Tensor, "time dof"],
+    train: int,
+    reduction: POD,
+    models: Sequence[Forecaster],
+    ledger: Ledger,
+    progress: Progress | None = None,
+) -> SplitResult:
+    """Fit copies of the reduction and of each model, and forecast from ``train`` on.
+
+    Parameters
+    ----------
+    split
+        "published": the basis sees all snapshots; "causal": only the first ``train``. Models see the first ``train`` either way.
+    snapshots
+        (time, dof), at equal intervals, on any device.
+    train
+        Snapshots of the training span.
+    reduction, models
+        Settings; left unfitted.
+    ledger
+        Takes the time of the stages "reduction", "training" and "rollout".
+    progress
+        Called after each epoch of an iterative training.
+
+    Raises
+    ------
+    ValueError
+        Too few snapshots for a model's history and training.
+    """
+    with ledger.stage("reduction"):
+        basis = copy.deepcopy(reduction).fit(snapshots if split == "published" else snapshots[:train])
+        coefficients = basis.transform(snapshots)
+        floor = relative_l2(basis.inverse_transform(coefficients[train:]), snapshots[train:]).item()
+    result = SplitResult(basis, coefficients, train, floor, {})
+    with _one_thread():
+        for model in models:
+            fitted = copy.deepcopy(model)
+            with ledger.stage("training"):
+                record = fitted.fit(coefficients[:train], progress)
+            with ledger.stage("rollout"):
+                result.forecasts[_unused_name(model, result.forecasts)] = _forecast(fitted, result, snapshots[train:], record)
+    return result
+
+
+def _unused_name(model: Forecaster, taken: Container[str]) -> str:
+    """Return the name a model goes by in reports and figures: its class, numbered from the second of a class on."""
+    name = type(model).__name__
+    numbered = (f"{name} {n}" for n in itertools.count(2))
+    return name if name not in taken else next(other for other in numbered if other not in taken)
+
+
+def _forecast(
+    model: Forecaster, split: SplitResult, truth: Float[Tensor, "time dof"], record: TrainingRecord | None
+) -> Forecast:
+    known = split.coefficients[split.train - model.history :]
+    rollout = model.forecast(known[: model.history], len(truth))
+    return Forecast(
+        model=model,
+        coefficients=rollout,
+        coefficient_error=relative_l2(rollout, split.coefficients[split.train :]).item(),
+        field_error=relative_l2(split.basis.inverse_transform(rollout), truth).item(),
+        one_step_r2=model.score(known),
+        training=record,
+    )
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep torch on one CPU thread: operations on a few coefficients are slower on several, much slower on busy cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,102 @@
+"""What is installed, what it can use, and what is missing with its remedy: ``insitu info``."""
+
+import importlib.util
+import os
+import platform
+import shutil
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+from solver import _occa, jit, modes_present
+
+__all__ = ["describe", "occa_information"]
+
+_REMEDIES = {
+    "OpenMP": "reinstall with a compiler that supports OpenMP",
+    "CUDA": "install the CUDA toolkit (for its headers and nvcc) and reinstall",
+    "HIP": "set OCCA_DIR to an OCCA 2 built with HIP and reinstall",
+    "OpenCL": "install the OpenCL headers and reinstall",
+}
+
+
+def occa_information() -> dict[str, Any]:
+    """Return OCCA's version, where it came from, the modes built in and those with a device here."""
+    return {
+        "version": _occa.occa_version,
+        "origin": f"{_occa.occa_origin} {_occa.occa_dir}".strip(),
+        "modes_built": _occa.modes_built(),
+        "modes_present": modes_present(),
+    }
+
+
+def describe() -> str:
+    """Return the whole report of ``insitu info``."""
+    occa = occa_information()
+    lines = [
+        f"insitu       {version('insitu')}, Python {platform.python_version()}, {platform.platform()}",
+        f"OCCA         {occa['version']}, {occa['origin']}",
+        f"modes        built: {', '.join(occa['modes_built'])}; present: {', '.join(occa['modes_present'])}",
+        f"GPUs         CUDA: {_occa.device_count('CUDA')}, HIP: {_occa.device_count('HIP')}",
+        f"compilers    host: {_found(os.environ.get('OCCA_CXX') or os.environ.get('CXX') or 'g++')}, "
+        f"CUDA: {_found(os.environ.get('OCCA_CUDA_COMPILER', 'nvcc'))}",
+        f"kernel cache {jit.cache_directory()}",
+        f"MPI          {_mpi()}",
+        f"torch        {torch.__version__}, {_torch_devices()}",
+        f"CuPy         {_cupy()}",
+        f"scikit-learn {version('scikit-learn')}",
+    ]
+    return "\n".join(lines + [f"missing      {line}" for line in _missing(occa)])
+
+
+def _found(command: str) -> str:
+    return shutil.which(command.split()[0]) or f"{command} not found"
+
+
+def _mpi() -> str:
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        return f"not usable: {str(error).splitlines()[0]}"
+    library = MPI.Get_library_version().splitlines()[0].strip().rstrip("\x00")
+    return f"{library}, {MPI.COMM_WORLD.size} rank(s), GPU-aware: {_gpu_aware()}"
+
+
+def _gpu_aware() -> str:
+    if os.environ.get("MPICH_GPU_SUPPORT_ENABLED") == "1":
+        return "yes (MPICH_GPU_SUPPORT_ENABLED=1)"
+    if os.environ.get("OMPI_MCA_opal_cuda_support", "").lower() in ("1", "true"):
+        return "yes (OMPI_MCA_opal_cuda_support)"
+    return "not announced; fields would be staged through the host"
+
+
+def _torch_devices() -> str:
+    if not torch.cuda.is_available():
+        return "sees no GPU"
+    return "sees " + ", ".join(torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count()))
+
+
+def _cupy() -> str:
+    if importlib.util.find_spec("cupy") is None:
+        return "not installed"
+    try:
+        import cupy
+
+        return f"{cupy.__version__}, {'sees a GPU' if cupy.cuda.is_available() else 'sees no GPU'}"
+    except (ImportError, PackageNotFoundError) as error:
+        return f"not usable: {error}"
+
+
+def _missing(occa: dict[str, Any]) -> list[str]:
+    lines = []
+    for mode in ("OpenMP", "CUDA", "HIP", "OpenCL"):
+        if mode not in occa["modes_built"]:
+            lines.append(f"mode {mode} is not built in; {_REMEDIES[mode]}")
+        elif mode not in occa["modes_present"]:
+            lines.append(f"mode {mode} has no device or driver here; install the driver or move to a node that has one")
+    if _mpi().startswith("not usable"):
+        lines.append("an MPI library for mpi4py; install the extra insitu[mpich], or load the site's MPI")
+    if importlib.util.find_spec("cupy") is None and "CUDA" in occa["modes_present"]:
+        lines.append("CuPy; install the extra insitu[cuda12] or insitu[cuda13]")
+    return lines

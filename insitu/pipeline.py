@@ -1,0 +1,141 @@
+"""The walk: solver -> snapshots -> basis -> models -> free rollout -> report, all on one device."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from insitu.bridge import on_stream, torch_device
+from insitu.config import Case, CaseError, Learning, load_case
+from insitu.forecasting import SplitResult, evaluate_split
+from insitu.report import Report, draw_field, provenance, require_writable, save_snapshots, save_split
+from insitu.sampler import Sampler
+from insitu.timing import Ledger
+from solver import Device, DivergenceError, Simulation
+
+__all__ = ["Progress", "learn", "run", "run_case"]
+
+Progress = Callable[[str, int, int | None], None]  # (stage, done, of how many)
+
+
+def _silent(stage: str, done: int, total: int | None) -> None:
+    """Report nothing."""
+
+
+def run(
+    case: str | os.PathLike[str],
+    overrides: Mapping[str, Any] | None = None,
+    output: str | os.PathLike[str] = "out",
+    comm: Any = None,
+) -> Report:
+    """Run a case file; what ``insitu run CASE --output out`` does.
+
+    Parameters
+    ----------
+    case
+        Path of a YAML file.
+    overrides
+        Values by dotted key, as ``{"time.until": 1.0}``.
+    output
+        Run directory; files of an earlier run in it are overwritten.
+    comm : mpi4py.MPI.Comm, optional
+        Communicator of the run; it chooses the GPU.
+
+    Returns
+    -------
+    Report
+        As written to ``report.json``.
+
+    Raises
+    ------
+    CaseError, SolverError, ValueError
+        The case cannot be run as it is written.
+    DivergenceError
+        The solution left the finite numbers; what was computed until then is in the run directory.
+    """
+    loaded, resolved = load_case(case, overrides)
+    return run_case(loaded, resolved, Path(output), comm)
+
+
+def run_case(
+    case: Case, resolved: Mapping[str, Any], folder: Path, comm: Any = None, progress: Progress = _silent
+) -> Report:
+    """Run a loaded case; see `run`."""
+    require_writable(folder)
+    device = Device.open(case.device, comm)
+    torch_device(device)
+    ledger = Ledger(device)
+    report = Report(resolved, provenance(device))
+
+    with ledger.stage("setup"):
+        simulation = Simulation(
+            device, case.grid, case.equation, case.initial, case.time.dt, case.dtype, case.time.force
+        )
+        steps = sum(count for _, count in simulation.plan(case.time.until, case.time.steps))
+        window = _window(case, steps)
+        sampler = Sampler(device, simulation.u.interior.size, window, case.sampling.every, case.dtype)
+
+    with on_stream(device):
+        try:
+            with ledger.stage("time loop") as loop:
+                for moment in sampler.follow(simulation, case.time.until, case.time.steps):
+                    progress("time loop", moment.step, steps)
+                loop.sampled = sampler.taken * sampler.snapshot_bytes
+            with ledger.stage("check"):
+                sampler.check(simulation)
+        except DivergenceError as error:
+            report.diverged(error)
+            save_snapshots(folder, case.grid, sampler)
+            raise
+        finally:
+            report.add_simulation(simulation, sampler, ledger)
+            report.write(folder)
+
+        results = learn(case.learning, sampler.snapshots, report, ledger, progress)
+        with ledger.stage("report"):
+            draw_field(folder, case.grid, sampler, ledger)
+            save_split(folder, case.grid, sampler.moments, results[case.learning.splits[0]], ledger)
+    report.finish(folder, ledger)
+    return report
+
+
+def learn(
+    settings: Learning,
+    snapshots: Float[Tensor, "time dof"],
+    report: Report,
+    ledger: Ledger,
+    progress: Progress = _silent,
+) -> dict[str, SplitResult]:
+    """Evaluate each split of the snapshots (time, dof), on their device, and report it."""
+    train = int(len(snapshots) * settings.train_fraction)
+    models = [settings.model, *settings.baselines]
+    results = {}
+    for split in settings.splits:
+        results[split] = evaluate_split(
+            split,
+            snapshots,
+            train,
+            settings.reduction,
+            models,
+            ledger,
+            lambda epoch, _, split=split: progress(f"training, {split} split, epochs", epoch + 1, None),
+        )
+        report.add_split(split, results[split])
+    return results
+
+
+def _window(case: Case, steps: int) -> int:
+    """Return the snapshots to hold: all of the run or ``sampling.window``, enough for the models either way."""
+    total = steps // case.sampling.every
+    window = min(case.sampling.window or total, total)
+    history = max(model.history for model in (case.learning.model, *case.learning.baselines))
+    train = int(window * case.learning.train_fraction)
+    if train < history + 2 or window - train < 1:
+        raise CaseError(
+            f"the run must give at least {history + 2} snapshots to train a model of history {history} and one to "
+            f"forecast, got {train} and {window - train} of {window}; sample more often, run longer, or widen sampling.window"
+        )
+    return window

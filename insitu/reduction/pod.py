@@ -1,0 +1,311 @@
+"""Proper orthogonal decomposition of snapshots, a scikit-learn transformer on any device."""
+
+import warnings
+from pathlib import Path
+from typing import Any, no_type_check
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+
+from insitu.reduction.arrays import from_numpy, like, read_basis, require_snapshots, to_numpy
+from insitu.reduction.decompositions import METHODS
+from insitu.reduction.stopping import cumulative_energy, kept_rank, require_rules
+
+__all__ = ["POD"]
+
+
+class POD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Orthonormal modes Φ that minimise ‖X − m − (X − m) Φᵀ Φ‖ among all of one rank.
+
+    Torch tensors are decomposed on their own device in their own dtype and give tensors; whatever
+    else scikit-learn accepts gives NumPy arrays. The largest entry of each mode is positive, so
+    the signs are reproducible.
+
+    Parameters
+    ----------
+    rank
+        Number of modes; a cap where an error rule is set too.
+    tolerance
+        Keep the smallest r with √(Σ_{k>r} σ_k²) ≤ tolerance · √(Σ σ_k²).
+    energy
+        Keep the smallest r with Σ_{k≤r} σ_k² ≥ energy · Σ σ_k². With `tolerance` set too the
+        stricter rule decides; with no rule every mode is kept.
+    method
+        "svd", the thin singular value decomposition, or "snapshots", the eigen-decomposition of
+        the smaller Gram matrix: faster, but singular values below about √ε · σ₁ are noise, and it
+        stops there, whatever the rules say.
+    centred
+        Subtract the mean m of the samples; m = 0 otherwise.
+
+    Attributes
+    ----------
+    modes_
+        Φ (rank, features), orthonormal rows, dimensionless.
+    singular_values_
+        All that were computed, descending, in the unit of X.
+    energy_
+        Cumulative energy Σ_{k≤r} σ_k² / Σ σ_k² of these, dimensionless.
+    mean_
+        m (features,), in the unit of X.
+    n_features_in_
+        Number of features of a sample.
+
+    Notes
+    -----
+    Source: Sirovich 1987, doi:10.1090/qam/910462; Berkooz, Holmes & Lumley 1993,
+    doi:10.1146/annurev.fl.25.010193.002543.
+    """
+
+    rank: int | None
+    tolerance: float | None
+    energy: float | None
+    method: str
+    centred: bool
+
+    # scikit-learn wants wrong arguments refused by fit, so the type hook must not see this.
+    @no_type_check
+    def __init__(
+        self,
+        rank: int | None = None,
+        tolerance: float | None = None,
+        energy: float | None = None,
+        method: str = "svd",
+        centred: bool = False,
+    ) -> None:
+        self.rank = rank
+        self.tolerance = tolerance
+        self.energy = energy
+        self.method = method
+        self.centred = centred
+
+    def fit(self, X: Any, y: Any = None) -> "POD":
+        """Compute the modes of X (samples, features); the unit is that of the field.
+
+        Parameters
+        ----------
+        X
+            Snapshots as rows, float32 or float64, on any device.
+        y
+            Ignored.
+
+        Raises
+        ------
+        ValueError
+            A rule or the method is invalid, the rank exceeds what the data can have, or X is
+            empty, not finite or all zero.
+        TypeError
+            A tensor is neither float32 nor float64.
+        """
+        require_rules(self.rank, self.tolerance, self.energy)
+        if self.method not in METHODS:
+            raise ValueError(
+                f'reduction.method must be one of {", ".join(METHODS)}, got "{self.method}"; '
+                "name one of these"
+            )
+        snapshots = self._validated(X, is_fitting=True)
+        if self.rank is not None and self.rank > min(snapshots.shape):
+            raise ValueError(
+                f"reduction.rank must be <= min(samples, features) = {min(snapshots.shape)}, got "
+                f"{self.rank}; sample more snapshots or lower the rank"
+            )
+        with torch.no_grad():
+            self._decompose(snapshots)
+        if not isinstance(X, Tensor):
+            for name in ("modes_", "singular_values_", "energy_", "mean_"):
+                setattr(self, name, getattr(self, name).numpy())
+        return self
+
+    def transform(self, X: Any) -> Any:
+        """Project on the modes: (X − m) Φᵀ.
+
+        Parameters
+        ----------
+        X
+            Snapshots (samples, features), on the device of the modes.
+
+        Returns
+        -------
+        Tensor or array
+            Coefficients (samples, rank), in the unit, dtype and device of X.
+
+        Raises
+        ------
+        ValueError
+            X has another number of features or is on another device.
+        """
+        snapshots = self._validated(X)
+        mean, modes = self._basis(snapshots)
+        return like((snapshots - mean) @ modes.T, X)
+
+    def inverse_transform(self, X: Any) -> Any:
+        """Lift coefficients to fields: m + X Φ.
+
+        Parameters
+        ----------
+        X
+            Coefficients (samples, rank), on the device of the modes.
+
+        Returns
+        -------
+        Tensor or array
+            Fields (samples, features), in the unit, dtype and device of X.
+
+        Raises
+        ------
+        ValueError
+            X has another number of coefficients or is on another device.
+        """
+        check_is_fitted(self)
+        coefficients = X if isinstance(X, Tensor) else from_numpy(np.asarray(X))
+        rank = len(self.modes_)
+        if coefficients.ndim != 2 or coefficients.shape[1] != rank:
+            raise ValueError(
+                f"POD: expected coefficients of shape (samples, {rank}), got "
+                f"{tuple(coefficients.shape)}; give what transform returned"
+            )
+        mean, modes = self._basis(coefficients)
+        return like(torch.addmm(mean, coefficients, modes), X)
+
+    def projection_error(self, X: Any) -> float:
+        """Relative error ‖X − P X‖₂ / ‖X‖₂ of lifting the projection; dimensionless, 0 for X = 0.
+
+        Parameters
+        ----------
+        X
+            Snapshots (samples, features), on the device of the modes.
+
+        Raises
+        ------
+        ValueError
+            X has another number of features or is on another device.
+        """
+        snapshots = self._validated(X)
+        error = torch.linalg.vector_norm(
+            snapshots - self.inverse_transform(self.transform(snapshots))
+        )
+        norm = torch.linalg.vector_norm(snapshots)
+        return float(error / norm) if norm > 0 else float(error)
+
+    def save(self, path: str | Path) -> None:
+        """Write `modes` (rank, dof), `singular_values` and `mean` to the npz file `path`.
+
+        Raises
+        ------
+        OSError
+            The file cannot be written.
+        """
+        check_is_fitted(self)
+        names = ("modes", "singular_values", "mean")
+        arrays: dict[str, Any] = {name: to_numpy(getattr(self, f"{name}_")) for name in names}
+        with open(path, "wb") as file:
+            np.savez(file, **arrays)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype | None = None,
+    ) -> "POD":
+        """Read what `save` wrote; the attributes are tensors.
+
+        Parameters
+        ----------
+        path
+            The npz file.
+        device, dtype
+            Where the tensors live and their type; None keeps the stored type.
+
+        Raises
+        ------
+        OSError
+            The file cannot be read.
+        ValueError
+            The file is not a saved basis.
+        """
+        stored = {
+            name: torch.from_numpy(array).to(device=device, dtype=dtype)
+            for name, array in read_basis(path).items()
+        }
+        basis = cls(rank=len(stored["modes"]), centred=bool(stored["mean"].any()))
+        basis._store(stored["modes"], stored["singular_values"], stored["mean"])
+        return basis
+
+    def __sklearn_tags__(self) -> Any:
+        """Declare that float32 stays float32 and that tensors are taken as they are."""
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.array_api_support = True
+        return tags
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.modes_)
+
+    def _decompose(self, snapshots: Float[Tensor, "samples features"]) -> None:
+        if self.centred and len(snapshots) == 1:
+            raise ValueError(
+                "POD: expected at least 2 samples with reduction.centred, got 1 sample; sample "
+                "more snapshots"
+            )
+        mean = snapshots.mean(dim=0) if self.centred else torch.zeros_like(snapshots[0])
+        modes, sigma = METHODS[self.method](snapshots - mean if self.centred else snapshots)
+        if len(sigma) == 0 or sigma[0] == 0:
+            raise ValueError(
+                "POD: expected snapshots with a non-zero part to decompose, got all zeros; start "
+                "sampling once the field moves"
+            )
+        if self.rank is not None and self.rank > len(sigma):
+            warnings.warn(
+                f"reduction.rank = {self.rank}, but only {len(sigma)} singular values are above "
+                'the noise of the Gram matrix; fewer modes are kept, method = "svd" resolves more',
+                stacklevel=3,
+            )
+        kept = kept_rank(sigma, self.rank, self.tolerance, self.energy)
+        self._store(_with_positive_peaks(modes[:kept]), sigma, mean)
+
+    def _store(
+        self,
+        modes: Float[Tensor, "rank features"],
+        singular_values: Float[Tensor, " available"],
+        mean: Float[Tensor, " features"],
+    ) -> None:
+        self.modes_ = modes.contiguous()
+        self.singular_values_ = singular_values
+        self.energy_ = cumulative_energy(singular_values)
+        self.mean_ = mean
+        self.n_features_in_ = modes.shape[1]
+
+    def _validated(self, X: Any, is_fitting: bool = False) -> Float[Tensor, "samples features"]:
+        if not is_fitting:
+            check_is_fitted(self)
+        if not isinstance(X, Tensor):
+            dtypes = [np.float64, np.float32]
+            return from_numpy(validate_data(self, X, dtype=dtypes, reset=is_fitting))
+        require_snapshots(X)
+        if not is_fitting and X.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"X has {X.shape[1]} features, but POD is expecting {self.n_features_in_} "
+                "features as input; project fields of the grid that the basis was made on"
+            )
+        if is_fitting and not torch.isfinite(X).all():
+            raise ValueError("POD: expected finite snapshots, got NaN or infinity; check the field")
+        return X
+
+    def _basis(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        mean, modes = torch.as_tensor(self.mean_), torch.as_tensor(self.modes_)
+        if modes.device != values.device:
+            raise ValueError(
+                f"POD: expected data on {modes.device} as the modes, got {values.device}; move "
+                "the data or load the basis with device="
+            )
+        return mean.to(values.dtype), modes.to(values.dtype)
+
+
+def _with_positive_peaks(modes: Float[Tensor, "rank features"]) -> Float[Tensor, "rank features"]:
+    peaks = modes.gather(1, modes.abs().argmax(dim=1, keepdim=True))
+    return modes * peaks.sign()

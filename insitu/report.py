@@ -1,0 +1,217 @@
+"""What a run leaves behind: report.json, series.csv, basis.npz, model.pt, case.yaml and figures."""
+
+import csv
+import json
+import platform
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from insitu import figures
+from insitu.bridge import to_host
+from insitu.config import CaseError, as_yaml
+from insitu.forecasting import SplitResult
+from insitu.information import occa_information
+from insitu.sampler import Sampler
+from insitu.timing import Ledger
+from solver import Device, DivergenceError, Grid, Moment, Simulation
+
+__all__ = ["Report", "draw_field", "provenance", "require_writable", "save_snapshots", "save_split"]
+
+_PACKAGES = ("insitu", "numpy", "torch", "scikit-learn", "mpi4py", "matplotlib")
+
+
+@dataclass
+class Report:
+    """The numbers of a run, as written to ``report.json``.
+
+    Attributes
+    ----------
+    case
+        The resolved case.
+    provenance
+        Versions, OCCA's origin, device, git commit.
+    status
+        "running", "finished" or "diverged".
+    error
+        What stopped the run, else null.
+    simulation
+        Points, steps, time, stability limit.
+    sampling
+        Snapshots taken and held, the first and last step held, bytes of one.
+    stages
+        Seconds and bytes of each stage, see `insitu.timing.Stage`.
+    learning
+        By split: rank, spans, projection error, and for each model rel-L2 of the free rollout and the one-step R².
+    """
+
+    case: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    status: str = "running"
+    error: str | None = None
+    simulation: dict[str, Any] = field(default_factory=dict)
+    sampling: dict[str, Any] = field(default_factory=dict)
+    stages: list[dict[str, Any]] = field(default_factory=list)
+    learning: dict[str, Any] = field(default_factory=dict)
+
+    def add_simulation(self, simulation: Simulation, sampler: Sampler, ledger: Ledger) -> None:
+        """Take over where the simulation stands and what was sampled."""
+        self.simulation = {
+            "points": list(simulation.grid.points),
+            "steps": simulation.step,
+            "time": simulation.time,
+            "dt": simulation.dt,
+            "stability_limit": simulation.limit,
+        }
+        moments = sampler.moments
+        self.sampling = {
+            "taken": sampler.taken,
+            "held": len(moments),
+            "first_step": moments[0].step if moments else None,
+            "last_step": moments[-1].step if moments else None,
+            "snapshot_bytes": sampler.snapshot_bytes,
+        }
+        self.stages = ledger.as_list()
+
+    def add_split(self, split: str, result: SplitResult) -> None:
+        """Take over the numbers of one split."""
+        self.learning[split] = {
+            "rank": result.basis.modes_.shape[0],
+            "train_snapshots": result.train,
+            "forecast_snapshots": len(result.coefficients) - result.train,
+            "projection_error": result.projection_error,
+            "models": {
+                name: {
+                    "field_error": forecast.field_error,
+                    "coefficient_error": forecast.coefficient_error,
+                    "one_step_r2": forecast.one_step_r2,
+                    "epochs": len(forecast.training.loss) if forecast.training else None,
+                    "seconds": forecast.training.seconds if forecast.training else None,
+                }
+                for name, forecast in result.forecasts.items()
+            },
+        }
+
+    def diverged(self, error: DivergenceError) -> None:
+        """Note that the run ended early."""
+        self.status, self.error = "diverged", str(error)
+
+    def table(self) -> str:
+        """Return the forecast errors as text, one line per split and model."""
+        lines = [f"{'split':<10} {'model':<12} {'field rel-L2':>12} {'coeff. rel-L2':>13} {'one-step R2':>12}"]
+        for split, numbers in self.learning.items():
+            lines += [
+                f"{split:<10} {name:<12} {m['field_error']:>12.4f} {m['coefficient_error']:>13.4f} "
+                f"{m['one_step_r2']:>12.6f}"
+                for name, m in numbers["models"].items()
+            ]
+            lines.append(f"{split:<10} {'(projection)':<12} {numbers['projection_error']:>12.4f}")
+        return "\n".join(lines)
+
+    def write(self, folder: Path) -> None:
+        """Write ``report.json`` and ``case.yaml``."""
+        (folder / "report.json").write_text(json.dumps(asdict(self), indent=2) + "\n")
+        (folder / "case.yaml").write_text(as_yaml(self.case))
+
+    def finish(self, folder: Path, ledger: Ledger) -> None:
+        """Close the run: stage times as they ended, drawn and written."""
+        self.status, self.stages = "finished", ledger.as_list()
+        figures.draw_stage_times(folder / "figures" / "stage_times.png", self.stages)
+        self.write(folder)
+
+
+def require_writable(folder: Path) -> None:
+    """Make the run directory, before anything is computed.
+
+    Raises
+    ------
+    CaseError
+        It cannot be written.
+    """
+    try:
+        (folder / "figures").mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise CaseError(
+            f"the output directory must be writable, got '{error.strerror}' for {folder}; choose another with --output"
+        ) from None
+
+
+def provenance(device: Device) -> dict[str, Any]:
+    """Return versions, OCCA's origin, device, and the git commit of the sources where there is one."""
+    git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = None
+    return {
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
+        "occa": occa_information(),
+        "device": str(device),
+        "git_commit": commit,
+    }
+
+
+def draw_field(folder: Path, grid: Grid, sampler: Sampler, ledger: Ledger) -> None:
+    """Draw the evolution of the field from the snapshots held."""
+    times = np.array([moment.time for moment in sampler.moments])
+    snapshots = ledger.to_host(sampler.snapshots)
+    figures.draw_field_evolution(folder / "figures" / "field_evolution.png", grid.coordinates()[0], times, snapshots)
+
+
+def save_snapshots(folder: Path, grid: Grid, sampler: Sampler) -> None:
+    """Write what a diverged run had, ``snapshots.npz``: x (points,), step and time (n,), u (n, dof)."""
+    steps = [moment.step for moment in sampler.moments]
+    times = [moment.time for moment in sampler.moments]
+    x = grid.coordinates()[0]
+    np.savez(folder / "snapshots.npz", x=x, step=steps, time=times, u=to_host(sampler.snapshots))
+
+
+def save_split(folder: Path, grid: Grid, moments: Sequence[Moment], result: SplitResult, ledger: Ledger) -> None:
+    """Write basis, model, series and figures of the split a run is known by."""
+    times = np.array([moment.time for moment in moments])
+    result.basis.save(folder / "basis.npz")
+    _save_model(folder / "model.pt", times, result)
+    truth = ledger.to_host(result.coefficients)
+    forecasts = {name: ledger.to_host(forecast.coefficients) for name, forecast in result.forecasts.items()}
+    _write_series(folder / "series.csv", moments, truth, result.train, forecasts)
+
+    pictures = folder / "figures"
+    modes, values = (ledger.to_host(part) for part in (result.basis.modes_, result.basis.singular_values_))
+    figures.draw_modes(pictures / "modes.png", grid.coordinates()[0], modes, values)
+    figures.draw_mode_forecasts(pictures, times, truth, result.train, forecasts)
+    records = {name: forecast.training for name, forecast in result.forecasts.items() if forecast.training}
+    if records:
+        figures.draw_training(pictures / "training.png", records)
+
+
+def _save_model(file: Path, times: np.ndarray, result: SplitResult) -> None:
+    """Write the case's model (the first forecast) with the states and the time its forecast starts from."""
+    model = next(iter(result.forecasts.values())).model
+    history = result.coefficients[result.train - model.history : result.train].clone()
+    start, interval = float(times[result.train - 1]), float(times[1] - times[0])
+    torch.save({"model": model.state_dict(), "history": history, "time": start, "interval": interval}, file)
+
+
+def _write_series(
+    file: Path, moments: Sequence[Moment], truth: np.ndarray, train: int, forecasts: Mapping[str, np.ndarray]
+) -> None:
+    """Write step, time, span, the true coefficients, and each model's where it forecasts."""
+    rank = truth.shape[1]
+    header = ["step", "time", "span", *(f"a{k}" for k in range(rank))]
+    header += [f"{name}_a{k}" for name in forecasts for k in range(rank)]
+    with open(file, "w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(header)
+        for row, (moment, known) in enumerate(zip(moments, truth, strict=True)):
+            span = "train" if row < train else "forecast"
+            rolled = [rows[row - train] if row >= train else [""] * rank for rows in forecasts.values()]
+            writer.writerow([moment.step, moment.time, span, *known, *(value for values in rolled for value in values)])

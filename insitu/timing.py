@@ -1,0 +1,74 @@
+"""Where the time goes and where the bytes go, stage by stage."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from insitu.bridge import to_host
+from solver import Device
+
+__all__ = ["Ledger", "Stage"]
+
+
+@dataclass
+class Stage:
+    """One stage of a run.
+
+    Attributes
+    ----------
+    seconds
+        Wall time, the device finished at its end.
+    host_to_device, device_to_host, device_to_device
+        Bytes copied; host modes have one memory and nothing crosses.
+    sampled
+        Bytes of snapshots that kernels wrote on the device.
+    synchronizations
+        Times the host waited for the solver's stream.
+    """
+
+    name: str
+    seconds: float = 0.0
+    host_to_device: int = 0
+    device_to_host: int = 0
+    device_to_device: int = 0
+    sampled: int = 0
+    synchronizations: int = 0
+
+
+class Ledger:
+    """Seconds and bytes by stage, from the device's own counters and from every tensor brought to the host."""
+
+    def __init__(self, device: Device):
+        self._device = device
+        self._stages: dict[str, Stage] = {}
+        self._current: Stage | None = None
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[Stage]:
+        """Account what happens inside to a stage; a name used again adds up."""
+        stage = self._stages.setdefault(name, Stage(name))
+        before, start, self._current = self._device.transfers, time.perf_counter(), stage
+        try:
+            yield stage
+        finally:
+            after = self._device.transfers
+            for key in ("host_to_device", "device_to_host", "device_to_device", "synchronizations"):
+                setattr(stage, key, getattr(stage, key) + after[key] - before[key])
+            self._device.finish()
+            stage.seconds += time.perf_counter() - start
+            self._current = None
+
+    def to_host(self, tensor: torch.Tensor) -> np.ndarray:
+        """Bring a tensor to the host and account it to the stage of the moment."""
+        if self._current is not None and tensor.device.type != "cpu":
+            self._current.device_to_host += tensor.numel() * tensor.element_size()
+        return to_host(tensor)
+
+    def as_list(self) -> list[dict[str, Any]]:
+        """Return the stages in the order they began, as plain values."""
+        return [asdict(stage) for stage in self._stages.values()]

@@ -1,0 +1,150 @@
+"""Recording, stepping, hitting times, diverging: what a driver of a simulation relies on."""
+
+import numpy as np
+import pytest
+
+from solver import (
+    Burgers,
+    DivergenceError,
+    Field,
+    Grid,
+    ParameterError,
+    Recorder,
+    ShapeError,
+    Simulation,
+)
+
+GRID = Grid(points=(64,), extent=((0.0, 2 * np.pi),))
+LARGE = Grid(points=(9000,), extent=((0.0, 900.0),))  # too large for many steps in one launch
+
+
+def make(device, scheme="miniapp", grid=GRID, **options):
+    return Simulation(device, grid, Burgers(nu=0.01, scheme=scheme), **options)
+
+
+@pytest.mark.parametrize("scheme", ["miniapp", "conservative"])
+@pytest.mark.parametrize("grid", [GRID, LARGE], ids=["on chip", "in memory"])
+def test_many_steps_are_single_steps(device, scheme, grid):
+    together, apart = make(device, scheme, grid, dt=1e-3), make(device, scheme, grid, dt=1e-3)
+    together.advance(steps=9)
+    for moment in apart.steps(steps=9):
+        assert moment == apart.moment
+    assert (apart.step, apart.time) == (9, pytest.approx(9e-3))
+    assert np.array_equal(together.u.to_host(), apart.u.to_host())
+
+
+@pytest.mark.parametrize("scheme", ["miniapp", "conservative"])
+@pytest.mark.parametrize("grid", [GRID, LARGE], ids=["on chip", "in memory"])
+def test_a_recorder_gets_every_nth_state(device, scheme, grid):
+    recorded, stepped = make(device, scheme, grid, dt=1e-3), make(device, scheme, grid, dt=1e-3)
+    recorder = Recorder(3, device.allocate((6, grid.size), "float64"))
+    for burst in (2, 5, 1, 9):
+        recorded.advance(steps=burst, recorder=recorder)
+    states = [stepped.u.to_host()[0] for moment in stepped.steps(steps=17) if moment.step % 3 == 0]
+    assert [moment.step for moment in recorder.moments] == [3, 6, 9, 12, 15]
+    assert [moment.time for moment in recorder.moments] == pytest.approx([3e-3, 6e-3, 9e-3, 12e-3, 15e-3])
+    assert np.array_equal(recorder.into.to_host()[:5], states)
+    assert recorder.room == 1 and recorder.steps_until_full(17) == 1
+    with pytest.raises(ShapeError, match="room for 1 more"):
+        recorded.advance(steps=10, recorder=recorder)
+
+
+def test_the_state_never_moves(host_device):
+    for grid in (GRID, LARGE):
+        simulation = make(host_device, grid=grid, dt=1e-3)
+        view = np.asarray(simulation.u)
+        before = view.copy()
+        simulation.advance(steps=3)
+        assert np.shares_memory(view, np.asarray(simulation.u))
+        assert np.array_equal(view, simulation.u.to_host()) and not np.array_equal(view, before)
+
+
+def test_until_is_hit_exactly(host_device):
+    free = make(host_device, "conservative")
+    free.advance(until=0.7)
+    assert free.time == pytest.approx(0.7, abs=1e-15)
+    fixed = make(host_device, dt=3e-3)
+    fixed.advance(until=0.01)
+    assert fixed.step == 4 and fixed.time == pytest.approx(0.01, abs=1e-15)
+    fixed.advance(until=0.01)
+    assert fixed.step == 4
+    fixed.advance(until=1.0, steps=2)
+    assert fixed.step == 6
+
+
+def test_steps_yields_every_nth_moment_and_the_last(host_device):
+    simulation = make(host_device, dt=1e-3)
+    assert [moment.step for moment in simulation.steps(steps=10, every=4)] == [4, 8, 10]
+
+
+@pytest.mark.parametrize("grid", [GRID, LARGE], ids=["on chip", "in memory"])
+def test_divergence_names_the_step_and_keeps_the_finite_part(device, grid):
+    dt = 40 * Burgers(nu=0.01, scheme="miniapp").stable_time_step(grid, 1.0)
+    simulation = make(device, grid=grid, dt=dt, force=True, initial=lambda x: np.sin(x) + 1e-3 * np.cos(17 * x))
+    recorder = Recorder(1, device.allocate((200, grid.size), "float64"))
+    with np.errstate(all="ignore"), pytest.raises(DivergenceError, match="reduce dt") as caught:
+        simulation.advance(steps=200, recorder=recorder)
+    error = caught.value
+    assert 1 < error.step < 200 and error.time == pytest.approx(error.step * dt)
+    assert simulation.step == error.step - 1 == recorder.count
+    assert np.isfinite(simulation.u.to_host()).all()
+    assert np.array_equal(simulation.u.to_host()[0], recorder.into.to_host()[recorder.count - 1])
+    x = grid.coordinates()[0]
+    assert error.location[0] in x
+    with pytest.raises(DivergenceError) as again:
+        simulation.advance(steps=1)
+    assert (again.value.step, again.value.location) == (error.step, error.location)
+
+
+def test_a_nan_put_into_the_field_is_found(host_device):
+    simulation = make(host_device, "conservative")
+    simulation.advance(steps=5)
+    np.asarray(simulation.u)[0, 20] = np.nan
+    with pytest.raises(DivergenceError, match="after step 6"):
+        simulation.advance(steps=5)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"dt": -1.0}, "time dt must be a positive number, got -1.0"),
+        ({"dt": 1.0}, "at most the stability limit"),
+        ({"initial": "waves"}, "initial must be one of"),
+        ({"initial": lambda x: np.full_like(x, np.nan)}, "64 are not"),
+        ({"dtype": "float16"}, "dtype must be float64 or float32"),
+    ],
+)
+def test_bad_options_are_one_sentence(host_device, options, sentence):
+    with pytest.raises((ParameterError, ShapeError), match=sentence):
+        make(host_device, **options)
+
+
+@pytest.mark.parametrize("nu", [0, -1, float("nan"), "much", True])
+def test_bad_viscosity(nu):
+    with pytest.raises(ParameterError, match="nu must be a positive number"):
+        Burgers(nu=nu)
+
+
+def test_bad_grids_and_shapes(host_device):
+    with pytest.raises(ParameterError, match="1 or more, got"):
+        Grid(points=(0,), extent=((0.0, 1.0),))
+    with pytest.raises(ParameterError, match="end after it starts"):
+        Grid(points=(4,), extent=((1.0, 1.0),))
+    with pytest.raises(ParameterError, match="at least 3"):
+        make(host_device, grid=Grid(points=(2,), extent=((0.0, 1.0),)))
+    with pytest.raises(ParameterError, match="scheme must be one of conservative, miniapp"):
+        Burgers(nu=0.1, scheme="upwind")
+    with pytest.raises(ShapeError, match=r"shape \(1, 64\)"):
+        make(host_device, initial=np.zeros(63))
+    with pytest.raises(ParameterError, match="needs until"):
+        make(host_device).advance()
+    with pytest.raises(ParameterError, match="time runs forward"):
+        make(host_device).advance(until=-1.0)
+
+
+def test_a_field_round_trips_and_fills_its_ghosts(device, dtype):
+    field = Field(device, GRID, components=2, ghost=3, dtype=dtype)
+    values = np.random.default_rng(0).standard_normal((2, 64)).astype(dtype)
+    field.set(values)
+    assert np.array_equal(field.to_host(), values)
+    assert np.array_equal(field.memory.to_host(), np.pad(values, [(0, 0), (3, 3)], mode="wrap"))

@@ -1,0 +1,73 @@
+"""Imports flow one way: a module imports only what stands to its left."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ORDER = [
+    ["solver.errors"],
+    ["solver._drivers", "solver._occa"],
+    ["solver.jit"],
+    ["solver.kernel"],
+    ["solver.device"],
+    ["solver.precision", "solver.steppers", "solver.grid"],
+    ["solver.field", "solver.initial", "solver.recorder"],
+    ["solver.finite", "solver.equations.burgers"],
+    ["solver.equations"],
+    ["solver.simulation"],
+    ["solver"],
+    ["insitu.bridge", "insitu.metrics", "insitu.scaling", "insitu.training", "insitu.reduction"],
+    ["insitu.models"],
+    ["insitu.config", "insitu.information", "insitu.sampler", "insitu.timing", "insitu.figures"],
+    ["insitu.forecasting"],
+    ["insitu.report", "insitu.resume"],
+    ["insitu.pipeline"],
+    ["insitu"],
+    ["insitu.cli"],
+    ["insitu.__main__"],
+]
+RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
+LEARNING = ("insitu.metrics", "insitu.scaling", "insitu.training", "insitu.reduction", "insitu.models")
+FILES = [path for package in ("solver", "insitu") for path in (ROOT / package).rglob("*.py") if "native" not in path.parts]
+
+
+def module_of(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def rank_of(module):
+    while module not in RANK:
+        module = module.rpartition(".")[0]
+    return RANK[module]
+
+
+def imported_by(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for name in node.names:
+                whole = f"{node.module}.{name.name}"
+                yield whole if whole in RANK else node.module
+        elif isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_no_module_imports_to_its_right(path):
+    own = module_of(path)
+    for imported in imported_by(path):
+        if imported.split(".")[0] in ("solver", "insitu"):
+            inside = rank_of(imported) == rank_of(own) and imported.startswith(own.rpartition(".")[0])
+            assert rank_of(imported) < rank_of(own) or inside, f"{own} imports {imported}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_the_solver_knows_no_learning_and_learning_no_solver(path):
+    own = module_of(path)
+    packages = {imported.split(".")[0] for imported in imported_by(path)}
+    if own.split(".")[0] == "solver":
+        assert not packages & {"insitu", "torch", "cupy", "sklearn"}
+    if own.startswith(LEARNING):
+        assert not packages & {"solver", "mpi4py", "cupy"}
