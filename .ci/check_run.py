@@ -7,11 +7,29 @@ from pathlib import Path
 folder = Path(sys.argv[1])
 report = json.loads((folder / "report.json").read_text())
 loop = next(stage for stage in report["stages"] if stage["name"] == "time loop")
-figures = ["field_evolution", "modes", "mode_0_forecast", "mode_1_forecast", "mode_2_forecast", "training", "stage_times"]
-wanted = ["case.yaml", "series.csv", "basis.npz", "model.pt", *(f"figures/{name}.png" for name in figures)]
+figures = [
+    "field_evolution",
+    "modes",
+    "mode_0_forecast",
+    "mode_1_forecast",
+    "mode_2_forecast",
+    "training",
+    "stage_times",
+]
+wanted = [
+    "case.yaml",
+    "series.csv",
+    "basis.npz",
+    "model.pt",
+    *(f"figures/{name}.png" for name in figures),
+]
 problems = [f"{name} is missing" for name in wanted if not (folder / name).stat().st_size]
 problems += ["the run did not finish"] * (report["status"] != "finished")
-problems += ["bytes crossed between host and device"] * (loop["host_to_device"] + loop["device_to_host"] != 0)
+problems += ["bytes crossed between host and device"] * (
+    loop["host_to_device"] + loop["device_to_host"] != 0
+)
 problems += ["a field was copied beside the sampler"] * (loop["device_to_device"] != 0)
-problems += [f"split {name} is missing" for name in ("published", "causal") if name not in report["learning"]]
+problems += [
+    f"split {name} is missing" for name in ("published", "causal") if name not in report["learning"]
+]
 sys.exit("\n".join(problems) or None)

@@ -36,7 +36,9 @@ def as_torch(source: Field | Memory) -> torch.Tensor:
     """
     memory = source.interior if isinstance(source, Field) else source
     if memory.readonly:
-        raise BufferError("torch has no read-only tensors, got read-only memory; wrap a writable array or use as_numpy")
+        raise BufferError(
+            "torch has no read-only tensors, got read-only memory; wrap a writable array or use as_numpy"
+        )
     return torch.from_dlpack(source)
 
 
@@ -55,7 +57,9 @@ def as_numpy(source: Field | Memory) -> np.ndarray:
     """
     memory = source.interior if isinstance(source, Field) else source
     if memory.__dlpack_device__()[0] != 1:
-        raise DeviceError(f"a NumPy view needs host memory, got {memory!r}; use as_cupy or as_torch, or copy with to_host()")
+        raise DeviceError(
+            f"a NumPy view needs host memory, got {memory!r}; use as_cupy or as_torch, or copy with to_host()"
+        )
     return np.asarray(memory)
 
 
@@ -117,9 +121,13 @@ def torch_device(device: Device) -> torch.device:
     if device.is_host:
         return torch.device("cpu")
     if device.mode == "OpenCL":
-        raise DeviceError("learning needs memory that torch can see, mode OpenCL has none; choose OpenMP, CUDA or HIP")
+        raise DeviceError(
+            "learning needs memory that torch can see, mode OpenCL has none; choose OpenMP, CUDA or HIP"
+        )
     if not torch.cuda.is_available():
-        raise DeviceError(f"learning in mode {device.mode} needs a torch that sees the GPU, torch {torch.__version__} does not; install one")
+        raise DeviceError(
+            f"learning in mode {device.mode} needs a torch that sees the GPU, torch {torch.__version__} does not; install one"
+        )
     return torch.device("cuda", device.ordinal)
 
 

@@ -81,22 +81,38 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, ArgumentParser]]:
         epilog="commands: run CASE, forecast RUN_DIR, info; each explains itself with --help; --debug shows tracebacks",
     )
     top.add_argument("command", choices=["run", "forecast", "info"])
-    run = ArgumentParser(prog="insitu run CASE", description="Run a case file.", exit_on_error=False)
-    run.add_argument("--output", default=None, help="run directory; out/<name of the case file> where it is left out")
+    run = ArgumentParser(
+        prog="insitu run CASE", description="Run a case file.", exit_on_error=False
+    )
+    run.add_argument(
+        "--output",
+        default=None,
+        help="run directory; out/<name of the case file> where it is left out",
+    )
     add_case(run)
     forecast = ArgumentParser(
-        prog="insitu forecast", description="Forecast with the saved model of a run.", exit_on_error=False
+        prog="insitu forecast",
+        description="Forecast with the saved model of a run.",
+        exit_on_error=False,
     )
     forecast.add_argument("run_directory", help="directory of a finished run")
-    forecast.add_argument("--steps", type=int, default=None, help="snapshots to forecast; as many as the run did")
-    info = ArgumentParser(prog="insitu info", description="Say what is there and what is missing.", exit_on_error=False)
+    forecast.add_argument(
+        "--steps", type=int, default=None, help="snapshots to forecast; as many as the run did"
+    )
+    info = ArgumentParser(
+        prog="insitu info",
+        description="Say what is there and what is missing.",
+        exit_on_error=False,
+    )
     return top, {"run": run, "forecast": forecast, "info": info}
 
 
 def _parse(parser: ArgumentParser, arguments: list[str], is_run: bool) -> Any:
     if is_run and arguments and not arguments[0].startswith("-"):
         if not Path(arguments[0]).is_file():
-            raise CaseError(f"a case file is expected, {arguments[0]} is none; give a YAML file such as jobs/burgers.yaml")
+            raise CaseError(
+                f"a case file is expected, {arguments[0]} is none; give a YAML file such as jobs/burgers.yaml"
+            )
         arguments = ["--config", *arguments]
     try:
         return parser.parse_args(arguments)
@@ -106,7 +122,9 @@ def _parse(parser: ArgumentParser, arguments: list[str], is_run: bool) -> Any:
 
 def _run(parser: ArgumentParser, settings: Any) -> None:
     if not settings.config:
-        raise CaseError("a case file is expected, got none; run for example `insitu run jobs/burgers.yaml`")
+        raise CaseError(
+            "a case file is expected, got none; run for example `insitu run jobs/burgers.yaml`"
+        )
     output = settings.pop("output")
     case_file = Path(str(settings.config[0]))
     folder = Path(output) if output else Path("out") / case_file.stem
@@ -118,7 +136,9 @@ def _run(parser: ArgumentParser, settings: Any) -> None:
     print(report.table())
     print(", ".join(f"{name} {value:.3g} s" for name, value in seconds.items()))
     crossed = loop["host_to_device"] + loop["device_to_host"]
-    print(f"time loop: {report.simulation['steps']} steps on {report.provenance['device']}, {crossed} bytes host<->device")
+    print(
+        f"time loop: {report.simulation['steps']} steps on {report.provenance['device']}, {crossed} bytes host<->device"
+    )
     print(f"written to {folder}/")
 
 
@@ -143,7 +163,9 @@ class Display:
         tenth = 10 * done // total if total else done // 50
         if tenth > self._tenth:
             self._tenth = tenth
-            print(f"{stage}: {done}" + (f" of {total}" if total else ""), file=sys.stderr, flush=True)
+            print(
+                f"{stage}: {done}" + (f" of {total}" if total else ""), file=sys.stderr, flush=True
+            )
 
 
 def _world() -> Any:
@@ -161,7 +183,7 @@ def _require_one_world() -> None:
     launched = max((int(os.environ.get(name, "1")) for name in _LAUNCHERS), default=1)
     if launched > size:
         raise CaseError(
-            f"the launcher started {launched} ranks, MPI sees {size}; install the MPI extra of this launcher, or use its own mpirun"
+            f"the launcher started {launched} ranks, MPI sees {size}; start it with the mpirun of the MPI that mpi4py uses"
         )
     if size > 1:
         raise CaseError(f"this version runs on one rank, got {size}; start it with mpirun -n 1")

@@ -15,7 +15,17 @@ from insitu.models import DMD, LSTM, Forecaster, Persistence
 from insitu.reduction import POD
 from solver import Burgers, Grid
 
-__all__ = ["Case", "CaseError", "Learning", "Sampling", "Split", "Time", "add_case", "instantiate", "load_case"]
+__all__ = [
+    "Case",
+    "CaseError",
+    "Learning",
+    "Sampling",
+    "Split",
+    "Time",
+    "add_case",
+    "instantiate",
+    "load_case",
+]
 
 Split = Literal["published", "causal"]
 
@@ -49,9 +59,13 @@ class Time:
         if self.until is None and self.steps is None:
             raise CaseError("time needs until or steps, got neither; give one")
         if self.steps is not None and self.steps < 1:
-            raise CaseError(f"time.steps must be 1 or more, got {self.steps}; give the steps to take")
+            raise CaseError(
+                f"time.steps must be 1 or more, got {self.steps}; give the steps to take"
+            )
         if self.until is not None and not self.until > 0:
-            raise CaseError(f"time.until must be positive, got {self.until}; give the time to reach")
+            raise CaseError(
+                f"time.until must be positive, got {self.until}; give the time to reach"
+            )
 
 
 @dataclass(frozen=True)
@@ -73,7 +87,9 @@ class Sampling:
         if self.every < 1:
             raise CaseError(f"sampling.every must be 1 or more steps, got {self.every}; correct it")
         if self.window is not None and self.window < 1:
-            raise CaseError(f"sampling.window must be 1 or more snapshots, got {self.window}; correct it or leave it out")
+            raise CaseError(
+                f"sampling.window must be 1 or more snapshots, got {self.window}; correct it or leave it out"
+            )
 
 
 @dataclass(frozen=True)
@@ -103,9 +119,13 @@ class Learning:
 
     def __post_init__(self) -> None:
         if not 0 < self.train_fraction < 1:
-            raise CaseError(f"learning.train_fraction must lie between 0 and 1, got {self.train_fraction}; try 0.5")
+            raise CaseError(
+                f"learning.train_fraction must lie between 0 and 1, got {self.train_fraction}; try 0.5"
+            )
         if not self.splits or len(set(self.splits)) != len(self.splits):
-            raise CaseError(f"learning.splits must name published, causal or both once, got {self.splits}; correct it")
+            raise CaseError(
+                f"learning.splits must name published, causal or both once, got {self.splits}; correct it"
+            )
 
 
 @dataclass(frozen=True)
@@ -145,13 +165,18 @@ class Case:
 _DEFAULTS: dict[str, Any] = {
     "learning.reduction": {"class_path": "insitu.reduction.POD", "init_args": {"rank": 3}},
     "learning.model": {"class_path": "insitu.models.LSTM"},
-    "learning.baselines": [{"class_path": "insitu.models.DMD"}, {"class_path": "insitu.models.Persistence"}],
+    "learning.baselines": [
+        {"class_path": "insitu.models.DMD"},
+        {"class_path": "insitu.models.Persistence"},
+    ],
 }
 
 
 def add_case(parser: ArgumentParser) -> None:
     """Give a parser the keys of a case as flags, and ``--config`` for its file."""
-    parser.add_argument("--config", action="config", help="case file (YAML); CASE on the command line stands for it")
+    parser.add_argument(
+        "--config", action="config", help="case file (YAML); CASE on the command line stands for it"
+    )
     parser.add_class_arguments(Case, as_group=False)
     parser.set_defaults(_DEFAULTS)
 
@@ -168,7 +193,9 @@ def instantiate(parser: ArgumentParser, settings: Namespace) -> Case:
     return Case(**{name: made[name] for name in Case.__dataclass_fields__})
 
 
-def load_case(path: str | os.PathLike[str], overrides: Mapping[str, Any] | None = None) -> tuple[Case, dict[str, Any]]:
+def load_case(
+    path: str | os.PathLike[str], overrides: Mapping[str, Any] | None = None
+) -> tuple[Case, dict[str, Any]]:
     """Read a case file.
 
     Parameters
@@ -191,10 +218,15 @@ def load_case(path: str | os.PathLike[str], overrides: Mapping[str, Any] | None 
         The file is missing, a key is unknown, or a value has the wrong type.
     """
     if not Path(path).is_file():
-        raise CaseError(f"a case file is expected, {path} is none; give the path of a YAML file such as jobs/burgers.yaml")
+        raise CaseError(
+            f"a case file is expected, {path} is none; give the path of a YAML file such as jobs/burgers.yaml"
+        )
     parser = ArgumentParser(exit_on_error=False)
     add_case(parser)
-    arguments = [f"--config={path}", *(f"--{key}={_as_text(value)}" for key, value in (overrides or {}).items())]
+    arguments = [
+        f"--config={path}",
+        *(f"--{key}={_as_text(value)}" for key, value in (overrides or {}).items()),
+    ]
     try:
         settings = parser.parse_args(arguments)
     except ArgumentError as error:
@@ -222,11 +254,15 @@ def one_sentence(error: Exception) -> str:
     key = re.search(r'[Kk]ey "([^"]+)"', text)
     expected = re.findall(r"Expected a (?:<class '(\w+)'>|typing\.Literal\[(.*?)\])", text)
     got = re.search(r"(?:Got value|Given value): (.*?)(?: Given value type.*)?$", text)
-    unknown = re.search(r"unrecognized arguments: (.*)", text) or re.search(r'Key "([^"]+)" is not expected', text)
+    unknown = re.search(r"unrecognized arguments: (.*)", text) or re.search(
+        r'Key "([^"]+)" is not expected', text
+    )
     if unknown:
         return f"only keys of a case are expected, got {unknown[1]}; `insitu run --help` lists them"
     if key and expected and got:
-        names = ["null" if name == "NoneType" else name for pair in expected for name in pair if name]
+        names = [
+            "null" if name == "NoneType" else name for pair in expected for name in pair if name
+        ]
         return f"{key[1]} must be {' or '.join(names)}, got {got[1]}; `insitu run --help` explains each key"
     return f"{text}; `insitu run --help` explains each key"
 

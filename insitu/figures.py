@@ -9,22 +9,37 @@ from matplotlib.figure import Figure
 
 from insitu.training import TrainingRecord
 
-__all__ = ["draw_field_evolution", "draw_modes", "draw_mode_forecasts", "draw_stage_times", "draw_training"]
+__all__ = [
+    "draw_field_evolution",
+    "draw_modes",
+    "draw_mode_forecasts",
+    "draw_stage_times",
+    "draw_training",
+]
 
 _TRUTH = {"color": "black", "linewidth": 1.8, "label": "solver"}
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 _PROFILES = 5
 
 
-def draw_field_evolution(path: Path, x: np.ndarray, times: np.ndarray, snapshots: np.ndarray) -> None:
+def draw_field_evolution(
+    path: Path, x: np.ndarray, times: np.ndarray, snapshots: np.ndarray
+) -> None:
     """Draw the field over space and time, and profiles at equal intervals; snapshots are (time, points)."""
     figure, (plane, profiles) = _figure(1, 2, 10.0, 4.0)
-    shading = plane.pcolormesh(x, times, snapshots, cmap="RdBu_r", rasterized=True, shading="nearest")
+    shading = plane.pcolormesh(
+        x, times, snapshots, cmap="RdBu_r", rasterized=True, shading="nearest"
+    )
     figure.colorbar(shading, ax=plane, label="u")
     plane.set(xlabel="x", ylabel="t", title="field evolution")
     chosen = np.unique(np.linspace(0, len(times) - 1, _PROFILES).round().astype(int))
     for n, row in enumerate(chosen):
-        profiles.plot(x, snapshots[row], color=str(0.75 * (1 - n / max(1, len(chosen) - 1))), label=f"t = {times[row]:.3g}")
+        profiles.plot(
+            x,
+            snapshots[row],
+            color=str(0.75 * (1 - n / max(1, len(chosen) - 1))),
+            label=f"t = {times[row]:.3g}",
+        )
     profiles.set(xlabel="x", ylabel="u", title="profiles")
     profiles.legend(frameon=False)
     figure.savefig(path)
@@ -46,7 +61,11 @@ def draw_modes(path: Path, x: np.ndarray, modes: np.ndarray, singular_values: np
 
 
 def draw_mode_forecasts(
-    folder: Path, times: np.ndarray, truth: np.ndarray, train: int, forecasts: Mapping[str, np.ndarray]
+    folder: Path,
+    times: np.ndarray,
+    truth: np.ndarray,
+    train: int,
+    forecasts: Mapping[str, np.ndarray],
 ) -> None:
     """Draw ``mode_K_forecast.png`` for each column of the true coefficients (time, rank) and each forecast (steps, rank)."""
     for k in range(truth.shape[1]):
@@ -70,7 +89,11 @@ def draw_training(path: Path, records: Mapping[str, TrainingRecord]) -> None:
         if record.validation_loss:
             axes.semilogy(record.validation_loss, ":", color=colour, label=f"{name}, validation")
         axes.axvline(record.best_epoch, color=colour, linewidth=0.7)
-    axes.set(xlabel="epoch", ylabel="mean squared error, scaled", title="training (vertical line: weights kept)")
+    axes.set(
+        xlabel="epoch",
+        ylabel="mean squared error, scaled",
+        title="training (vertical line: weights kept)",
+    )
     axes.legend(frameon=False)
     figure.savefig(path)
 

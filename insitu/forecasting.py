@@ -96,7 +96,9 @@ def evaluate_split(
         Too few snapshots for a model's history and training.
     """
     with ledger.stage("reduction"):
-        basis = copy.deepcopy(reduction).fit(snapshots if split == "published" else snapshots[:train])
+        basis = copy.deepcopy(reduction).fit(
+            snapshots if split == "published" else snapshots[:train]
+        )
         coefficients = basis.transform(snapshots)
         floor = relative_l2(basis.inverse_transform(coefficients[train:]), snapshots[train:]).item()
     result = SplitResult(basis, coefficients, train, floor, {})
@@ -106,7 +108,9 @@ def evaluate_split(
             with ledger.stage("training"):
                 record = fitted.fit(coefficients[:train], progress)
             with ledger.stage("rollout"):
-                result.forecasts[_unused_name(model, result.forecasts)] = _forecast(fitted, result, snapshots[train:], record)
+                result.forecasts[_unused_name(model, result.forecasts)] = _forecast(
+                    fitted, result, snapshots[train:], record
+                )
     return result
 
 
@@ -118,7 +122,10 @@ def _unused_name(model: Forecaster, taken: Container[str]) -> str:
 
 
 def _forecast(
-    model: Forecaster, split: SplitResult, truth: Float[Tensor, "time dof"], record: TrainingRecord | None
+    model: Forecaster,
+    split: SplitResult,
+    truth: Float[Tensor, "time dof"],
+    record: TrainingRecord | None,
 ) -> Forecast:
     known = split.coefficients[split.train - model.history :]
     rollout = model.forecast(known[: model.history], len(truth))

@@ -66,7 +66,7 @@ def _mpi() -> str:
 def _gpu_aware() -> str:
     if os.environ.get("MPICH_GPU_SUPPORT_ENABLED") == "1":
         return "yes (MPICH_GPU_SUPPORT_ENABLED=1)"
-    if os.environ.get("OMPI_MCA_opal_cuda_support", "").lower() in ("1", "true"):
+    if os.environ.get("OMPI_MCA_opal_cuda_support", "").lower() in ("1", "true"):  # noqa: SIM112
         return "yes (OMPI_MCA_opal_cuda_support)"
     return "not announced; fields would be staged through the host"
 
@@ -74,7 +74,9 @@ def _gpu_aware() -> str:
 def _torch_devices() -> str:
     if not torch.cuda.is_available():
         return "sees no GPU"
-    return "sees " + ", ".join(torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count()))
+    return "sees " + ", ".join(
+        torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())
+    )
 
 
 def _cupy() -> str:
@@ -94,9 +96,13 @@ def _missing(occa: dict[str, Any]) -> list[str]:
         if mode not in occa["modes_built"]:
             lines.append(f"mode {mode} is not built in; {_REMEDIES[mode]}")
         elif mode not in occa["modes_present"]:
-            lines.append(f"mode {mode} has no device or driver here; install the driver or move to a node that has one")
+            lines.append(
+                f"mode {mode} has no device or driver here; install the driver or move to a node that has one"
+            )
     if _mpi().startswith("not usable"):
-        lines.append("an MPI library for mpi4py; install the extra insitu[mpich], or load the site's MPI")
+        lines.append(
+            "an MPI library for mpi4py; install the extra insitu[mpich], or load the site's MPI"
+        )
     if importlib.util.find_spec("cupy") is None and "CUDA" in occa["modes_present"]:
         lines.append("CuPy; install the extra insitu[cuda12] or insitu[cuda13]")
     return lines

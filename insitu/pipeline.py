@@ -11,9 +11,17 @@ from torch import Tensor
 from insitu.bridge import on_stream, torch_device
 from insitu.config import Case, CaseError, Learning, load_case
 from insitu.forecasting import SplitResult, evaluate_split
-from insitu.report import Report, draw_field, provenance, require_writable, save_snapshots, save_split
+from insitu.report import (
+    Report,
+    draw_field,
+    provenance,
+    require_writable,
+    save_snapshots,
+    save_split,
+)
 from insitu.sampler import Sampler
 from insitu.timing import Ledger
+from insitu.training import TrainingRecord
 from solver import Device, DivergenceError, Simulation
 
 __all__ = ["Progress", "learn", "run", "run_case"]
@@ -61,7 +69,11 @@ def run(
 
 
 def run_case(
-    case: Case, resolved: Mapping[str, Any], folder: Path, comm: Any = None, progress: Progress = _silent
+    case: Case,
+    resolved: Mapping[str, Any],
+    folder: Path,
+    comm: Any = None,
+    progress: Progress = _silent,
 ) -> Report:
     """Run a loaded case; see `run`."""
     require_writable(folder)
@@ -72,11 +84,19 @@ def run_case(
 
     with ledger.stage("setup"):
         simulation = Simulation(
-            device, case.grid, case.equation, case.initial, case.time.dt, case.dtype, case.time.force
+            device,
+            case.grid,
+            case.equation,
+            case.initial,
+            case.time.dt,
+            case.dtype,
+            case.time.force,
         )
         steps = sum(count for _, count in simulation.plan(case.time.until, case.time.steps))
         window = _window(case, steps)
-        sampler = Sampler(device, simulation.u.interior.size, window, case.sampling.every, case.dtype)
+        sampler = Sampler(
+            device, simulation.u.interior.size, window, case.sampling.every, case.dtype
+        )
 
     with on_stream(device):
         try:
@@ -112,16 +132,14 @@ def learn(
     """Evaluate each split of the snapshots (time, dof), on their device, and report it."""
     train = int(len(snapshots) * settings.train_fraction)
     models = [settings.model, *settings.baselines]
-    results = {}
+    results: dict[str, SplitResult] = {}
     for split in settings.splits:
+
+        def tell(epoch: int, record: TrainingRecord, split: str = split) -> None:
+            progress(f"training, {split} split, epochs", epoch + 1, None)
+
         results[split] = evaluate_split(
-            split,
-            snapshots,
-            train,
-            settings.reduction,
-            models,
-            ledger,
-            lambda epoch, _, split=split: progress(f"training, {split} split, epochs", epoch + 1, None),
+            split, snapshots, train, settings.reduction, models, ledger, tell
         )
         report.add_split(split, results[split])
     return results

@@ -105,7 +105,9 @@ class Report:
 
     def table(self) -> str:
         """Return the forecast errors as text, one line per split and model."""
-        lines = [f"{'split':<10} {'model':<12} {'field rel-L2':>12} {'coeff. rel-L2':>13} {'one-step R2':>12}"]
+        lines = [
+            f"{'split':<10} {'model':<12} {'field rel-L2':>12} {'coeff. rel-L2':>13} {'one-step R2':>12}"
+        ]
         for split, numbers in self.learning.items():
             lines += [
                 f"{split:<10} {name:<12} {m['field_error']:>12.4f} {m['coefficient_error']:>13.4f} "
@@ -153,7 +155,10 @@ def provenance(device: Device) -> dict[str, Any]:
     except (OSError, subprocess.CalledProcessError):
         commit = None
     return {
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in _PACKAGES},
+        },
         "occa": occa_information(),
         "device": str(device),
         "git_commit": commit,
@@ -164,7 +169,9 @@ def draw_field(folder: Path, grid: Grid, sampler: Sampler, ledger: Ledger) -> No
     """Draw the evolution of the field from the snapshots held."""
     times = np.array([moment.time for moment in sampler.moments])
     snapshots = ledger.to_host(sampler.snapshots)
-    figures.draw_field_evolution(folder / "figures" / "field_evolution.png", grid.coordinates()[0], times, snapshots)
+    figures.draw_field_evolution(
+        folder / "figures" / "field_evolution.png", grid.coordinates()[0], times, snapshots
+    )
 
 
 def save_snapshots(folder: Path, grid: Grid, sampler: Sampler) -> None:
@@ -175,20 +182,28 @@ def save_snapshots(folder: Path, grid: Grid, sampler: Sampler) -> None:
     np.savez(folder / "snapshots.npz", x=x, step=steps, time=times, u=to_host(sampler.snapshots))
 
 
-def save_split(folder: Path, grid: Grid, moments: Sequence[Moment], result: SplitResult, ledger: Ledger) -> None:
+def save_split(
+    folder: Path, grid: Grid, moments: Sequence[Moment], result: SplitResult, ledger: Ledger
+) -> None:
     """Write basis, model, series and figures of the split a run is known by."""
     times = np.array([moment.time for moment in moments])
     result.basis.save(folder / "basis.npz")
     _save_model(folder / "model.pt", times, result)
     truth = ledger.to_host(result.coefficients)
-    forecasts = {name: ledger.to_host(forecast.coefficients) for name, forecast in result.forecasts.items()}
+    forecasts = {
+        name: ledger.to_host(forecast.coefficients) for name, forecast in result.forecasts.items()
+    }
     _write_series(folder / "series.csv", moments, truth, result.train, forecasts)
 
     pictures = folder / "figures"
-    modes, values = (ledger.to_host(part) for part in (result.basis.modes_, result.basis.singular_values_))
+    modes, values = (
+        ledger.to_host(part) for part in (result.basis.modes_, result.basis.singular_values_)
+    )
     figures.draw_modes(pictures / "modes.png", grid.coordinates()[0], modes, values)
     figures.draw_mode_forecasts(pictures, times, truth, result.train, forecasts)
-    records = {name: forecast.training for name, forecast in result.forecasts.items() if forecast.training}
+    records = {
+        name: forecast.training for name, forecast in result.forecasts.items() if forecast.training
+    }
     if records:
         figures.draw_training(pictures / "training.png", records)
 
@@ -198,11 +213,17 @@ def _save_model(file: Path, times: np.ndarray, result: SplitResult) -> None:
     model = next(iter(result.forecasts.values())).model
     history = result.coefficients[result.train - model.history : result.train].clone()
     start, interval = float(times[result.train - 1]), float(times[1] - times[0])
-    torch.save({"model": model.state_dict(), "history": history, "time": start, "interval": interval}, file)
+    torch.save(
+        {"model": model.state_dict(), "history": history, "time": start, "interval": interval}, file
+    )
 
 
 def _write_series(
-    file: Path, moments: Sequence[Moment], truth: np.ndarray, train: int, forecasts: Mapping[str, np.ndarray]
+    file: Path,
+    moments: Sequence[Moment],
+    truth: np.ndarray,
+    train: int,
+    forecasts: Mapping[str, np.ndarray],
 ) -> None:
     """Write step, time, span, the true coefficients, and each model's where it forecasts."""
     rank = truth.shape[1]
@@ -213,5 +234,15 @@ def _write_series(
         writer.writerow(header)
         for row, (moment, known) in enumerate(zip(moments, truth, strict=True)):
             span = "train" if row < train else "forecast"
-            rolled = [rows[row - train] if row >= train else [""] * rank for rows in forecasts.values()]
-            writer.writerow([moment.step, moment.time, span, *known, *(value for values in rolled for value in values)])
+            rolled = [
+                rows[row - train] if row >= train else [""] * rank for rows in forecasts.values()
+            ]
+            writer.writerow(
+                [
+                    moment.step,
+                    moment.time,
+                    span,
+                    *known,
+                    *(value for values in rolled for value in values),
+                ]
+            )

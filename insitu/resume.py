@@ -38,7 +38,9 @@ def forecast_again(folder: Path, steps: int | None = None) -> str:
     """
     absent = [name for name in _FILES if not (folder / name).is_file()]
     if absent:
-        raise CaseError(f"{folder} must hold {', '.join(_FILES)}, {', '.join(absent)} is missing; name the directory of a finished run")
+        raise CaseError(
+            f"{folder} must hold {', '.join(_FILES)}, {', '.join(absent)} is missing; name the directory of a finished run"
+        )
     report = json.loads((folder / "report.json").read_text())
     case, _ = load_case(folder / "case.yaml")
     if steps is None:
@@ -51,5 +53,7 @@ def forecast_again(folder: Path, steps: int | None = None) -> str:
     coefficients = model.forecast(saved["history"], steps)
     times = saved["time"] + saved["interval"] * np.arange(1, steps + 1)
     fields = basis.inverse_transform(coefficients)
-    np.savez(folder / "forecast.npz", time=times, coefficients=coefficients.numpy(), u=fields.numpy())
+    np.savez(
+        folder / "forecast.npz", time=times, coefficients=coefficients.numpy(), u=fields.numpy()
+    )
     return f"{steps} snapshots from t = {times[0]:.6g} to {times[-1]:.6g} written to {folder / 'forecast.npz'}"

@@ -39,9 +39,13 @@ class Sampler:
         ``every`` is below 1.
     """
 
-    def __init__(self, device: Device, dof: int, window: int, every: int = 1, dtype: str = "float64"):
+    def __init__(
+        self, device: Device, dof: int, window: int, every: int = 1, dtype: str = "float64"
+    ):
         if window < 1:
-            raise ValueError(f"sampling.window must be 1 or more snapshots, got {window}; correct the case")
+            raise ValueError(
+                f"sampling.window must be 1 or more snapshots, got {window}; correct the case"
+            )
         self.every = every
         self.window = window
         self._recorder = Recorder(every, device.allocate((window, dof), dtype))
@@ -89,13 +93,15 @@ class Sampler:
         """Whether a snapshot is to be taken now."""
         return moment.step > 0 and moment.step % self.every == 0
 
-    def take(self, view: Float[Tensor, "components *points"], moment: Moment) -> None:
+    def take(self, view: Float[Tensor, "components ..."], moment: Moment) -> None:
         """Copy a view of the field, (components, *points), into the ring."""
         self._turn_if_full()
         self._ring[self._recorder.count].view(view.shape).copy_(view)
         self._recorder.add(moment)
 
-    def follow(self, simulation: Simulation, until: float | None = None, steps: int | None = None) -> Iterator[Moment]:
+    def follow(
+        self, simulation: Simulation, until: float | None = None, steps: int | None = None
+    ) -> Iterator[Moment]:
         """Advance the simulation with as few launches as the ring allows, recording; yield after each.
 
         Raises

@@ -29,13 +29,24 @@ class Field:
         A view of the points without the ghosts.
     """
 
-    def __init__(self, device: Device, grid: Grid, components: int = 1, ghost: int = 0, dtype: Any = "float64"):
+    def __init__(
+        self,
+        device: Device,
+        grid: Grid,
+        components: int = 1,
+        ghost: int = 0,
+        dtype: Any = "float64",
+    ):
         self.device = device
         self.grid = grid
         self.components = components
         self.ghost = ghost
-        self.memory: Memory = device.allocate((components, *(n + 2 * ghost for n in grid.points)), dtype)
-        self.interior: Memory = self.memory[(slice(None), *(slice(ghost, ghost + n) for n in grid.points))]
+        self.memory: Memory = device.allocate(
+            (components, *(n + 2 * ghost for n in grid.points)), dtype
+        )
+        self.interior: Memory = self.memory[
+            (slice(None), *(slice(ghost, ghost + n) for n in grid.points))
+        ]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -61,7 +72,9 @@ class Field:
         """
         values = np.asarray(values, dtype=self.dtype)
         if values.shape != self.shape:
-            raise ShapeError(f"values must have the field's shape {self.shape}, got {values.shape}; reshape them")
+            raise ShapeError(
+                f"values must have the field's shape {self.shape}, got {values.shape}; reshape them"
+            )
         width = [(0, 0)] + [(self.ghost, self.ghost)] * len(self.grid.points)
         self.memory.copy_from(np.ascontiguousarray(np.pad(values, width, mode="wrap")))
 

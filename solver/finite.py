@@ -1,4 +1,4 @@
-"""Are all values of a field finite?"""
+"""Whether all values of a field are finite."""
 
 import numpy as np
 

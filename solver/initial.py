@@ -31,14 +31,22 @@ def evaluate(initial: Any, grid: Grid, components: int) -> np.ndarray:
     """
     if isinstance(initial, str):
         if initial not in INITIAL:
-            raise ParameterError(f"initial must be one of {', '.join(sorted(INITIAL))}, a function or an array, got {initial!r}; correct the name")
+            raise ParameterError(
+                f"initial must be one of {', '.join(sorted(INITIAL))}, a function or an array, got {initial!r}; correct the name"
+            )
         initial = INITIAL[initial]
-    values = np.asarray(initial(*grid.coordinates()) if callable(initial) else initial, dtype=np.float64)
+    values = np.asarray(
+        initial(*grid.coordinates()) if callable(initial) else initial, dtype=np.float64
+    )
     shape = (components, *grid.points)
     if values.shape == grid.points and components == 1:
         values = values[None]
     if values.shape != shape:
-        raise ShapeError(f"initial values must have shape {shape}, got {values.shape}; evaluate them on grid.coordinates()")
+        raise ShapeError(
+            f"initial values must have shape {shape}, got {values.shape}; evaluate them on grid.coordinates()"
+        )
     if not np.isfinite(values).all():
-        raise ParameterError(f"initial values must be finite, {np.count_nonzero(~np.isfinite(values))} are not; correct them")
+        raise ParameterError(
+            f"initial values must be finite, {np.count_nonzero(~np.isfinite(values))} are not; correct them"
+        )
     return values

@@ -53,9 +53,13 @@ class Recorder:
 
     def __init__(self, every: int, into: Memory):
         if every < 1:
-            raise ParameterError(f"a recorder's every must be 1 or more steps, got {every}; correct it")
+            raise ParameterError(
+                f"a recorder's every must be 1 or more steps, got {every}; correct it"
+            )
         if into.ndim != 2 or not into.is_contiguous:
-            raise ShapeError(f"a recorder needs contiguous memory of shape (capacity, dof), got {into!r}; allocate it so")
+            raise ShapeError(
+                f"a recorder needs contiguous memory of shape (capacity, dof), got {into!r}; allocate it so"
+            )
         self.every = every
         self.into = into
         self.count = 0
@@ -95,7 +99,12 @@ class Recorder:
             )
         if not rows:
             return NOTHING
-        return Recording(self.every - step % self.every, self.every, rows, self.into[self.count : self.count + rows])
+        return Recording(
+            self.every - step % self.every,
+            self.every,
+            rows,
+            self.into[self.count : self.count + rows],
+        )
 
     def fill(self, start: Moment, dt: float, steps: int) -> None:
         """Note that ``steps`` steps of ``dt`` from ``start`` have been recorded."""
@@ -111,7 +120,11 @@ class Recorder:
         runs = self._runs
         self.rewind()
         for run in runs:
-            self._add(run._replace(steps=range(run.steps.start, min(run.steps.stop, step + 1), run.steps.step)))
+            self._add(
+                run._replace(
+                    steps=range(run.steps.start, min(run.steps.stop, step + 1), run.steps.step)
+                )
+            )
 
     def _add(self, run: _Run) -> None:
         if run.steps:

@@ -13,7 +13,7 @@ from solver.field import Field
 from solver.finite import FiniteCheck
 from solver.grid import Grid
 from solver.initial import evaluate
-from solver.recorder import NOTHING, Moment, Recorder
+from solver.recorder import NOTHING, Moment, Recorder, Recording
 
 SAFETY = 0.9  # of the stability limit, where no time step is given
 _CHECK_WORK = 1 << 26  # point updates between two looks for non-finite values
@@ -69,6 +69,8 @@ class Simulation:
         self.u = Field(device, grid, equation.components, equation.ghost, dtype)
         self.u.set(values)
         self.step, self.time = 0, 0.0
+        self._run_start, self._run_dt = self.moment, math.nan
+        self._is_stale = False
         self._finite = FiniteCheck(device, self.u)
         self._check_every = max(_CHECK_LEAST, _CHECK_WORK // grid.size)
         self._last_good = Field(device, grid, equation.components, equation.ghost, dtype)
@@ -80,7 +82,9 @@ class Simulation:
         """Where the simulation stands."""
         return Moment(self.step, self.time)
 
-    def advance(self, until: float | None = None, steps: int | None = None, recorder: Recorder | None = None) -> None:
+    def advance(
+        self, until: float | None = None, steps: int | None = None, recorder: Recorder | None = None
+    ) -> None:
         """Advance, many steps a launch where the state fits on chip, and check the result.
 
         Parameters
@@ -101,7 +105,9 @@ class Simulation:
             self.take(dt, count, recorder)
         self.check(recorder)
 
-    def steps(self, until: float | None = None, steps: int | None = None, every: int = 1) -> Iterator[Moment]:
+    def steps(
+        self, until: float | None = None, steps: int | None = None, every: int = 1
+    ) -> Iterator[Moment]:
         """Advance and yield the moment after every ``every`` steps and after the last.
 
         Finiteness is checked every 2²⁶ point updates and at the end, not at every moment; see `advance` for the errors.
@@ -136,32 +142,39 @@ class Simulation:
     def plan(self, until: float | None = None, steps: int | None = None) -> list[tuple[float, int]]:
         """Return the (dt, count) runs of equal steps by which `advance` gets there."""
         if until is None and steps is None:
-            raise ParameterError("advance needs until (a time) or steps (a number), got neither; give one")
-        if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 0):
-            raise ParameterError(f"steps must be an integer of 0 or more, got {steps!r}; correct it")
+            raise ParameterError(
+                "advance needs until (a time) or steps (a number), got neither; give one"
+            )
+        if steps is not None and (
+            isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 0
+        ):
+            raise ParameterError(
+                f"steps must be an integer of 0 or more, got {steps!r}; correct it"
+            )
         if until is None:
             return [(self.dt or SAFETY * self.limit, int(steps or 0))]
         rest = until - self.time
         if not math.isfinite(until) or rest < 0:
-            raise ParameterError(f"until must be a time from {self.time:g} on, got {until!r}; time runs forward")
+            raise ParameterError(
+                f"until must be a time from {self.time:g} on, got {until!r}; time runs forward"
+            )
         if self.dt is None:
             count = math.ceil(rest / (SAFETY * self.limit) * (1 - 1e-12))
             segments = [(rest / count, count)] if count else []
         else:
             count = math.floor(rest / self.dt * (1 + 1e-12))
             last = rest - count * self.dt
-            segments = [(self.dt, count), (last, 1)] if last > 1e-9 * self.dt else [(self.dt, count)]
+            segments = (
+                [(self.dt, count), (last, 1)] if last > 1e-9 * self.dt else [(self.dt, count)]
+            )
         return _truncated(segments, steps)
 
     def take(self, dt: float, count: int, recorder: Recorder | None = None) -> None:
         """Take ``count`` steps of length ``dt``, looking for non-finite values every 2²⁶ point updates; see `advance`."""
-        start_step, start_time = self.step, self.time
-        done = 0
-        while done < count:
-            burst = min(count - done, self._check_every - (self.step - self._good_step))
+        while count:
+            burst = min(count, self._good_step + self._check_every - self.step)
             self._burst(dt, burst, recorder)
-            done += burst
-            self.step, self.time = start_step + done, start_time + done * dt
+            count -= burst
             if self.step - self._good_step >= self._check_every:
                 self.check(recorder)
 
@@ -169,19 +182,27 @@ class Simulation:
         if self._is_stale:
             self._last_good.copy_from(self.u)
             self._is_stale = False
-        self._history.append((dt, steps))
+        if dt != self._run_dt or not self._history:
+            self._run_start, self._run_dt = self.moment, dt
+            self._history.append([dt, 0])
         recording = recorder.plan(self.step, steps) if recorder else NOTHING
         if self._scheme.has_march:
             self._scheme.march(self.u, dt, steps, recording)
         else:
-            row = 0
-            for n in range(1, steps + 1):
-                self._scheme.step(self.u, dt)
-                if row < recording.rows and n == recording.due + row * recording.every:
-                    self._snapshot(recording.into[row])
-                    row += 1
+            self._step_by_step(dt, steps, recording)
         if recorder:
             recorder.fill(self.moment, dt, steps)
+        self._history[-1][1] += steps
+        self.step += steps
+        self.time = self._run_start.time + (self.step - self._run_start.step) * dt
+
+    def _step_by_step(self, dt: float, steps: int, recording: Recording) -> None:
+        row = 0
+        for n in range(1, steps + 1):
+            self._scheme.step(self.u, dt)
+            if recording.into is not None and n == recording.due + row * recording.every:
+                self._snapshot(recording.into[row])
+                row += 1
 
     def _snapshot(self, row: Any) -> None:
         size = self.grid.size
@@ -191,7 +212,7 @@ class Simulation:
     def _mark_good(self) -> None:
         """Note the state as finite; it is copied when the next step is about to overwrite it."""
         self._good_step, self._good_time, self._is_stale = self.step, self.time, self.step > 0
-        self._history: list[tuple[float, int]] = []
+        self._history: list[list[Any]] = []  # [dt, steps] since then, in order
 
     def _locate_divergence(self, recorder: Recorder | None) -> None:
         """Repeat the steps since the last good state one by one, and stop before the first bad one."""
@@ -209,6 +230,7 @@ class Simulation:
         location = tuple(float(axis[index[1:]]) for axis in self.grid.coordinates())
         self.u.copy_from(self._last_good)
         self._mark_good()
+        self._run_dt = math.nan
         if recorder:
             recorder.forget_after(self.step)
         raise DivergenceError(
@@ -223,10 +245,18 @@ class Simulation:
 def _require_stable(dt: float | None, limit: float, force: bool) -> float | None:
     if dt is None:
         return None
-    if isinstance(dt, bool) or not isinstance(dt, int | float) or not (math.isfinite(dt) and dt > 0):
-        raise ParameterError(f"time dt must be a positive number, got {dt!r}; leave it out for the stability limit")
+    if (
+        isinstance(dt, bool)
+        or not isinstance(dt, int | float)
+        or not (math.isfinite(dt) and dt > 0)
+    ):
+        raise ParameterError(
+            f"time dt must be a positive number, got {dt!r}; leave it out for the stability limit"
+        )
     if dt > limit and not force:
-        raise ParameterError(f"time dt must be at most the stability limit {limit:.6g}, got {dt:g}; reduce it, leave it out, or force it")
+        raise ParameterError(
+            f"time dt must be at most the stability limit {limit:.6g}, got {dt:g}; reduce it, leave it out, or force it"
+        )
     return float(dt)
 
 

@@ -29,8 +29,19 @@ ORDER = [
     ["insitu.__main__"],
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
-LEARNING = ("insitu.metrics", "insitu.scaling", "insitu.training", "insitu.reduction", "insitu.models")
-FILES = [path for package in ("solver", "insitu") for path in (ROOT / package).rglob("*.py") if "native" not in path.parts]
+LEARNING = (
+    "insitu.metrics",
+    "insitu.scaling",
+    "insitu.training",
+    "insitu.reduction",
+    "insitu.models",
+)
+FILES = [
+    path
+    for package in ("solver", "insitu")
+    for path in (ROOT / package).rglob("*.py")
+    if "native" not in path.parts
+]
 
 
 def module_of(path):
@@ -59,7 +70,9 @@ def test_no_module_imports_to_its_right(path):
     own = module_of(path)
     for imported in imported_by(path):
         if imported.split(".")[0] in ("solver", "insitu"):
-            inside = rank_of(imported) == rank_of(own) and imported.startswith(own.rpartition(".")[0])
+            inside = rank_of(imported) == rank_of(own) and imported.startswith(
+                own.rpartition(".")[0]
+            )
             assert rank_of(imported) < rank_of(own) or inside, f"{own} imports {imported}"
 
 

@@ -2,8 +2,9 @@
 
 import math
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from solver._occa import Kernel
 from solver.device import Device
 from solver.errors import ParameterError
 from solver.field import Field
@@ -35,10 +36,18 @@ class Burgers:
     components: ClassVar[int] = 1
 
     def __init__(self, nu: float, scheme: str = "conservative"):
-        if isinstance(nu, bool) or not isinstance(nu, int | float) or not (math.isfinite(nu) and nu > 0):
-            raise ParameterError(f"equation nu must be a positive number, got {nu!r}; give the viscosity in the grid's units")
+        if (
+            isinstance(nu, bool)
+            or not isinstance(nu, int | float)
+            or not (math.isfinite(nu) and nu > 0)
+        ):
+            raise ParameterError(
+                f"equation nu must be a positive number, got {nu!r}; give the viscosity in the grid's units"
+            )
         if scheme not in SCHEMES:
-            raise ParameterError(f"equation scheme must be one of {', '.join(SCHEMES)}, got {scheme!r}; choose one")
+            raise ParameterError(
+                f"equation scheme must be one of {', '.join(SCHEMES)}, got {scheme!r}; choose one"
+            )
         self.nu = float(nu)
         self.scheme = scheme
 
@@ -60,10 +69,14 @@ class Burgers:
             The grid is not one-dimensional or has fewer points than the stencil.
         """
         if len(grid.points) != 1:
-            raise ParameterError(f"Burgers takes a grid of one axis, got grid.points {grid.points}; give one")
+            raise ParameterError(
+                f"Burgers takes a grid of one axis, got grid.points {grid.points}; give one"
+            )
         least = 2 * self.ghost + 1
         if grid.points[0] < least:
-            raise ParameterError(f"grid.points must be at least {least} for scheme {self.scheme}, got {grid.points[0]}; refine")
+            raise ParameterError(
+                f"grid.points must be at least {least} for scheme {self.scheme}, got {grid.points[0]}; refine"
+            )
         return SCHEMES[self.scheme](device, grid, self.nu, dtype)
 
 
@@ -76,6 +89,7 @@ class Scheme:
 
     source: ClassVar[str]
     ghost: ClassVar[int]
+    _march: Kernel
     tile: ClassVar[dict[str, int]] = {"Serial": 4096, "OpenMP": 4096}
     march_limit: ClassVar[dict[str, int]] = {"Serial": 8192, "OpenMP": 8192}
 
@@ -90,6 +104,13 @@ class Scheme:
         }
         self.has_march = points <= self.march_limit.get(device.mode, 1024)
         self._unrecorded = device.allocate((0,), dtype)
+        self._dt: float = math.nan
+        self._scalars: tuple[float, ...] = ()
+
+    @staticmethod
+    def stable_time_step(nu: float, dx: float, speed: float) -> float:
+        """Return the largest stable Δt while |u| <= speed."""
+        raise NotImplementedError
 
     def step(self, u: Field, dt: float) -> None:
         """Take one step."""
@@ -101,10 +122,20 @@ class Scheme:
 
     def march(self, u: Field, dt: float, steps: int, recording: Recording) -> None:
         """Take ``steps`` steps in one launch, writing the snapshots of ``recording``."""
+        if dt != self._dt:
+            self._dt, self._scalars = dt, self.coefficients(dt)
         into = self._unrecorded if recording.into is None else recording.into
-        self._march(steps, recording.due, recording.every, recording.rows, *self.coefficients(dt), u.memory, into)
+        self._march(
+            steps,
+            recording.due,
+            recording.every,
+            recording.rows,
+            *self._scalars,
+            u.memory,
+            into,
+        )
 
-    def _build(self, name: str) -> Any:
+    def _build(self, name: str) -> Kernel:
         return self._device.build(self.source, name, self._defines)
 
     def _field(self) -> Field:
@@ -166,8 +197,19 @@ class Conservative(Scheme):
 
     def __init__(self, device: Device, grid: Grid, nu: float, dtype: str):
         super().__init__(device, grid, nu, dtype)
-        weights = {f"{letter}{n}": weight for n, stage in enumerate(SSP_RK3, 1) for letter, weight in zip("AB", stage, strict=True)}
-        constants = {"ZERO": 0, "SEVEN": 7, "EIGHT": 8, "FIFTEEN": 15, "ONE_36TH": 1 / 36, **weights}
+        weights = {
+            f"{letter}{n}": weight
+            for n, stage in enumerate(SSP_RK3, 1)
+            for letter, weight in zip("AB", stage, strict=True)
+        }
+        constants = {
+            "ZERO": 0,
+            "SEVEN": 7,
+            "EIGHT": 8,
+            "FIFTEEN": 15,
+            "ONE_36TH": 1 / 36,
+            **weights,
+        }
         self._defines |= {name: real_literal(value, dtype) for name, value in constants.items()}
         if self.has_march:
             self._march = self._build("burgers_march")
@@ -195,7 +237,9 @@ class Conservative(Scheme):
         if self.has_march:
             return self.march(u, dt, 1, NOTHING)
         first, second = self._stages
-        for weights, source, target in zip(SSP_RK3, (u, first, second), (first, second, u), strict=True):
+        for weights, source, target in zip(
+            SSP_RK3, (u, first, second), (first, second, u), strict=True
+        ):
             self._stage(*weights, *self.coefficients(dt), u.memory, source.memory, target.memory)
         return None
 

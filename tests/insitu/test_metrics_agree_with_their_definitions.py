@@ -1,5 +1,6 @@
 """Relative error, root-mean-square error and R² against scikit-learn and hand-made cases."""
 
+import inspect
 import math
 
 import pytest
@@ -48,8 +49,8 @@ def test_results_stay_on_dtype(metric):
 @pytest.mark.parametrize("metric", [r2, relative_l2, rmse])
 def test_unequal_shapes_are_not_broadcast(metric):
     prediction, truth = pair()
-    with pytest.raises((ValueError, TypeError)):
-        metric(prediction[:1], truth)
+    with pytest.raises(ValueError, match=rf"{metric.__name__}: expected .* of one shape"):
+        inspect.unwrap(metric)(prediction[:1], truth)
 
 
 def test_a_constant_truth_is_no_division_by_zero():

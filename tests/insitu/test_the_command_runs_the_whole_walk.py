@@ -43,8 +43,23 @@ def snapshots():
 
 
 def test_the_run_directory_is_complete(finished):
-    figures = ["field_evolution", "modes", "mode_0_forecast", "mode_1_forecast", "mode_2_forecast", "training", "stage_times"]
-    for name in ["case.yaml", "report.json", "series.csv", "basis.npz", "model.pt", *(f"figures/{f}.png" for f in figures)]:
+    figures = [
+        "field_evolution",
+        "modes",
+        "mode_0_forecast",
+        "mode_1_forecast",
+        "mode_2_forecast",
+        "training",
+        "stage_times",
+    ]
+    for name in [
+        "case.yaml",
+        "report.json",
+        "series.csv",
+        "basis.npz",
+        "model.pt",
+        *(f"figures/{f}.png" for f in figures),
+    ]:
         assert (finished / name).stat().st_size > 100, name
 
 
@@ -62,9 +77,13 @@ def test_the_series_holds_the_true_coefficients(finished, snapshots):
     basis = np.load(finished / "basis.npz")
     truth = snapshots @ basis["modes"].T
     assert [int(row["step"]) for row in rows] == list(range(1, 302))
-    assert np.array([[float(row[f"a{k}"]) for k in range(3)] for row in rows]) == pytest.approx(truth, abs=1e-10)
+    assert np.array([[float(row[f"a{k}"]) for k in range(3)] for row in rows]) == pytest.approx(
+        truth, abs=1e-10
+    )
     assert [row["span"] for row in rows].count("train") == 150
-    assert rows[149]["LSTM_a0"] == "" and float(rows[150]["Persistence_a0"]) == pytest.approx(truth[149, 0])
+    assert rows[149]["LSTM_a0"] == "" and float(rows[150]["Persistence_a0"]) == pytest.approx(
+        truth[149, 0]
+    )
 
 
 def test_nothing_crosses_in_the_time_loop_and_only_the_sampler_copies(report):
@@ -78,7 +97,10 @@ def test_both_splits_are_reported_with_their_baselines(report):
     for split in report["learning"].values():
         assert set(split["models"]) == {"LSTM", "DMD", "Persistence"}
         assert all(0 < model["field_error"] < 10 for model in split["models"].values())
-        assert all(model["field_error"] >= split["projection_error"] * (1 - 1e-9) for model in split["models"].values())
+        assert all(
+            model["field_error"] >= split["projection_error"] * (1 - 1e-9)
+            for model in split["models"].values()
+        )
     published, causal = report["learning"]["published"], report["learning"]["causal"]
     assert causal["projection_error"] > published["projection_error"]
 
@@ -87,7 +109,9 @@ def test_persistence_is_what_it_says(report, snapshots):
     modes = np.linalg.svd(snapshots[:150], full_matrices=False)[2][:3]
     frozen = snapshots[149] @ modes.T @ modes
     error = np.linalg.norm(snapshots[150:] - frozen) / np.linalg.norm(snapshots[150:])
-    assert report["learning"]["causal"]["models"]["Persistence"]["field_error"] == pytest.approx(error, rel=1e-9)
+    assert report["learning"]["causal"]["models"]["Persistence"]["field_error"] == pytest.approx(
+        error, rel=1e-9
+    )
 
 
 def test_the_resolved_case_runs_again_to_the_same_numbers(finished, report, tmp_path):
@@ -125,7 +149,9 @@ def test_changed_weights_change_the_forecast(finished, tmp_path):
 
 
 def test_until_ends_the_run_first(tmp_path):
-    report = insitu.run(CASE, {"time.until": 0.1, "learning.model.init_args.training.epochs": 1}, output=tmp_path)
+    report = insitu.run(
+        CASE, {"time.until": 0.1, "learning.model.init_args.training.epochs": 1}, output=tmp_path
+    )
     assert report.simulation["steps"] == 100 and report.status == "finished"
     assert report.table().count("LSTM") == 2
 
@@ -151,7 +177,11 @@ def test_until_ends_the_run_first(tmp_path):
     ],
 )
 def test_bad_input_is_one_sentence_and_code_2(arguments, sentence, capsys, tmp_path):
-    given = arguments if arguments[0].startswith("--output") else ["--output", str(tmp_path), *arguments]
+    given = (
+        arguments
+        if arguments[0].startswith("--output")
+        else ["--output", str(tmp_path), *arguments]
+    )
     assert cli.main(["run", str(CASE), *given]) == 2
     error = capsys.readouterr().err.strip()
     assert error.startswith("insitu: error: ") and sentence in error and "\n" not in error
@@ -172,7 +202,10 @@ def test_a_diverging_run_ends_with_3_and_saves_what_it_had(tmp_path, capsys):
     assert cli.main(["run", str(CASE), *flags]) == 3
     error = capsys.readouterr().err
     assert "must stay finite" in error and "Traceback" not in error
-    saved, report = np.load(tmp_path / "snapshots.npz"), json.loads((tmp_path / "report.json").read_text())
+    saved, report = (
+        np.load(tmp_path / "snapshots.npz"),
+        json.loads((tmp_path / "report.json").read_text()),
+    )
     assert report["status"] == "diverged" and report["error"] in error
     assert len(saved["u"]) == report["simulation"]["steps"] > 0
     assert np.isfinite(saved["u"]).all()
@@ -197,6 +230,9 @@ def test_print_config_help_and_info(capsys):
 def test_a_launcher_of_another_mpi_is_detected():
     code = "import sys; from insitu.cli import main; sys.exit(main(['info']))"
     done = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "OMPI_COMM_WORLD_SIZE": "4"}, capture_output=True, text=True
+        [sys.executable, "-c", code],
+        env={**os.environ, "OMPI_COMM_WORLD_SIZE": "4"},
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 2 and "the launcher started 4 ranks, MPI sees 1" in done.stderr

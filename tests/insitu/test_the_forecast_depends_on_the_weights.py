@@ -39,15 +39,20 @@ def perturb(state):
             value.mul_(1.01)
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name != "persistence"])
-@pytest.mark.parametrize("part", ["network", "operator"])
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("lstm", "network"),
+        ("lstm-standard", "network"),
+        ("dmd", "operator"),
+        ("dmd-delays", "operator"),
+    ],
+)
 def test_a_perturbed_weight_changes_the_forecast(name, part):
     model = fitted(MODELS[name])
     history = series()[-model.history :]
     before = model.forecast(history, 5)
     state = model.state_dict()
-    if part not in state:
-        pytest.skip(f"{name} has no {part}")
     perturb({part: state[part]})
     model.load_state_dict(state)
     assert (model.forecast(history, 5) - before).abs().max() > 1e-6
@@ -86,7 +91,6 @@ def test_a_saved_model_gives_bitwise_the_same_forecast(build, dtype, tmp_path):
 
 
 def test_equal_seeds_give_bitwise_equal_forecasts(build):
-    history = series()[-5:]
     first, second = fitted(build), fitted(build)
     history = series()[-first.history :]
     assert torch.equal(first.forecast(history, 9), second.forecast(history, 9))

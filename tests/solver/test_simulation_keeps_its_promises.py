@@ -42,7 +42,9 @@ def test_a_recorder_gets_every_nth_state(device, scheme, grid):
         recorded.advance(steps=burst, recorder=recorder)
     states = [stepped.u.to_host()[0] for moment in stepped.steps(steps=17) if moment.step % 3 == 0]
     assert [moment.step for moment in recorder.moments] == [3, 6, 9, 12, 15]
-    assert [moment.time for moment in recorder.moments] == pytest.approx([3e-3, 6e-3, 9e-3, 12e-3, 15e-3])
+    assert [moment.time for moment in recorder.moments] == pytest.approx(
+        [3e-3, 6e-3, 9e-3, 12e-3, 15e-3]
+    )
     assert np.array_equal(recorder.into.to_host()[:5], states)
     assert recorder.room == 1 and recorder.steps_until_full(17) == 1
     with pytest.raises(ShapeError, match="room for 1 more"):
@@ -80,7 +82,9 @@ def test_steps_yields_every_nth_moment_and_the_last(host_device):
 @pytest.mark.parametrize("grid", [GRID, LARGE], ids=["on chip", "in memory"])
 def test_divergence_names_the_step_and_keeps_the_finite_part(device, grid):
     dt = 40 * Burgers(nu=0.01, scheme="miniapp").stable_time_step(grid, 1.0)
-    simulation = make(device, grid=grid, dt=dt, force=True, initial=lambda x: np.sin(x) + 1e-3 * np.cos(17 * x))
+    simulation = make(
+        device, grid=grid, dt=dt, force=True, initial=lambda x: np.sin(x) + 1e-3 * np.cos(17 * x)
+    )
     recorder = Recorder(1, device.allocate((200, grid.size), "float64"))
     with np.errstate(all="ignore"), pytest.raises(DivergenceError, match="reduce dt") as caught:
         simulation.advance(steps=200, recorder=recorder)

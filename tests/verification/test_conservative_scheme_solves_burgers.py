@@ -18,7 +18,9 @@ def grid_of(points):
 
 
 def solve(device, points, until, initial="sin", dtype="float64", **options):
-    simulation = Simulation(device, grid_of(points), Burgers(nu=NU), initial, dtype=dtype, **options)
+    simulation = Simulation(
+        device, grid_of(points), Burgers(nu=NU), initial, dtype=dtype, **options
+    )
     simulation.advance(until=until)
     assert simulation.time == pytest.approx(until, abs=1e-12)
     return simulation.u.to_host()[0]
@@ -31,7 +33,10 @@ def rel_l2(u, truth):
 @pytest.mark.parametrize("until", [0.5, 1.0])
 def test_observed_order(device, until):
     points = np.array([128, 256, 512, 1024])
-    errors = [rel_l2(solve(device, n, until), exact(grid_of(n).coordinates()[0], until, NU)) for n in points]
+    errors = [
+        rel_l2(solve(device, n, until), exact(grid_of(n).coordinates()[0], until, NU))
+        for n in points
+    ]
     order = -np.polyfit(np.log(points), np.log(errors), 1)[0]
     assert order >= 3.4, f"expected about 4, got {order:.2f} from {errors}"
 
@@ -67,7 +72,9 @@ def test_same_bits_as_the_numpy_twin(host_device, dtype, points):
     dt = SAFETY * stable_step(np.abs(start).max(), NU, grid.spacing[0])
     simulation = Simulation(host_device, grid, Burgers(nu=NU), dtype=dtype, dt=dt)
     simulation.advance(steps=11)
-    assert np.array_equal(simulation.u.to_host()[0], conservative(start.astype(dtype), NU, grid.spacing[0], dt, 11))
+    assert np.array_equal(
+        simulation.u.to_host()[0], conservative(start.astype(dtype), NU, grid.spacing[0], dt, 11)
+    )
 
 
 @pytest.fixture
@@ -102,4 +109,6 @@ def test_beyond_the_stability_limit_it_fails(host_device):
     limit = equation.stable_time_step(grid, np.abs(sawtooth).max())
     Simulation(host_device, grid, equation, sawtooth, dt=limit).advance(steps=3000)
     with pytest.raises(DivergenceError):
-        Simulation(host_device, grid, equation, sawtooth, dt=1.3 * limit, force=True).advance(steps=3000)
+        Simulation(host_device, grid, equation, sawtooth, dt=1.3 * limit, force=True).advance(
+            steps=3000
+        )

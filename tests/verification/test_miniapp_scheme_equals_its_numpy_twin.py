@@ -21,7 +21,9 @@ def trajectory(device, dtype, grid=GRID, steps=STEPS):
 
 
 def twin(grid, dtype, steps=STEPS):
-    return miniapp(np.sin(grid.coordinates()[0]).astype(dtype), NU, grid.spacing[0], DT, steps, trajectory=True)
+    return miniapp(
+        np.sin(grid.coordinates()[0]).astype(dtype), NU, grid.spacing[0], DT, steps, trajectory=True
+    )
 
 
 def test_every_step_has_the_same_bits_on_the_host(host_device, dtype):
@@ -35,7 +37,9 @@ def test_every_step_agrees_to_round_off_on_any_device(device):
 @pytest.mark.parametrize("points", [3, 8, 15, 16, 17, 250, 1000])
 def test_any_number_of_points(host_device, dtype, points):
     grid = Grid(points=(points,), extent=((0.0, 6.28),))
-    assert np.array_equal(trajectory(host_device, dtype, grid, steps=21), twin(grid, dtype, steps=21))
+    assert np.array_equal(
+        trajectory(host_device, dtype, grid, steps=21), twin(grid, dtype, steps=21)
+    )
 
 
 def test_a_grid_too_large_for_one_launch_takes_the_same_steps(host_device, dtype):

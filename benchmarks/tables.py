@@ -1,0 +1,78 @@
+"""Write the README's tables from measured files: python benchmarks/tables.py.
+
+Reads ``benchmarks/results/*.json`` and a run's ``report.json`` stored there as ``forecast.json``.
+"""
+
+import json
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def read(name):
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def markdown(header, rows):
+    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+def forecast():
+    report = read("forecast")
+    names = list(next(iter(report["learning"].values()))["models"])
+    rows = []
+    for split, numbers in report["learning"].items():
+        errors = [f"{numbers['models'][name]['field_error']:.3f}" for name in names]
+        rows.append([split, *errors, f"{numbers['projection_error']:.3f}"])
+    table = markdown(["rel-L2 of the field, free rollout", *names, "projection (floor)"], rows)
+    loop = next(stage for stage in report["stages"] if stage["name"] == "time loop")
+    crossed = loop["host_to_device"] + loop["device_to_host"]
+    where = report["provenance"]["device"]
+    return f"{table}\n\nBytes between host and device inside the time loop ({where}): {crossed}."
+
+
+def accuracy():
+    rows = read("accuracy")["rows"]
+    header = ["rel-L2 error at", *(f"N = {n}" for n in rows[0]["points"]), "observed order"]
+    return markdown(
+        header,
+        [
+            [f"t = {r['time']:g}", *(f"{e:.1e}" for e in r["errors"]), f"{r['order']:.2f}"]
+            for r in rows
+        ],
+    )
+
+
+def speed():
+    result, launches = read("burgers_miniapp"), read("launch_overhead")
+    rows = [
+        [r["contender"], f"{r['milliseconds']:.3f}", f"{r['ratio']:.2f}"] for r in result["rows"]
+    ]
+    table = markdown(
+        [f"{result['steps']} steps at {result['nx']} points", "ms", "ratio to the C++ loop"], rows
+    )
+    notes = ", ".join(
+        f"{row['kernel']}: {row['python_us']:.2f} µs from Python, {row['native_us']:.2f} µs from C++"
+        for row in launches["rows"]
+    )
+    command = "`python benchmarks/burgers_miniapp.py` and `benchmarks/launch_overhead.py`"
+    return f"{table}\n\nMedians of interleaved runs, {result['cpu']}. One launch, Serial mode: {notes}. {command}"
+
+
+def main():
+    readme = (ROOT / "README.md").read_text()
+    for name, make in (("forecast", forecast), ("accuracy", accuracy), ("speed", speed)):
+        pattern = rf"(<!-- table: {name} -->\n).*?(<!-- end -->)"
+        readme, count = re.subn(
+            pattern, lambda match, make=make: f"{match[1]}{make()}\n{match[2]}", readme, flags=re.S
+        )
+        if count != 1:
+            raise SystemExit(f"README.md must hold one '<!-- table: {name} -->', found {count}")
+    (ROOT / "README.md").write_text(readme)
+
+
+if __name__ == "__main__":
+    main()
