@@ -46,29 +46,32 @@ class Device:
         Parameters
         ----------
         name : str
-            "Serial", "OpenMP", "CUDA", "CUDA:1", "HIP:0", "OpenCL", "OpenCL:platform:device", or "auto": the environment
-            variable INSITU_DEVICE where it is set, else the first present of CUDA, HIP, OpenMP, Serial.
+            "Serial", "OpenMP", "CUDA", "CUDA:1", "HIP:0", "OpenCL", "OpenCL:platform:device", or
+            "auto": the environment variable INSITU_DEVICE where it is set, else the first present
+            of CUDA, HIP, OpenMP, Serial.
         comm : mpi4py.MPI.Comm, optional
-            Chooses the GPU where the name leaves it open: rank on this node modulo the number of GPUs.
+            Chooses the GPU where the name leaves it open: rank on this node modulo the number
+            of GPUs.
 
         Raises
         ------
         DeviceError
-            The mode is unknown, not built in, or has no device on this machine; the kernel cache cannot be written; no
-            compiler is found.
+            The mode is unknown, not built in, or has no device on this machine; the kernel cache
+            cannot be written; no compiler is found.
         """
         mode, numbers = _parse(name)
         _require_present(mode)
         if mode in ("CUDA", "HIP") and not numbers:
             numbers = [_local_rank(comm) % max(1, _occa.device_count(mode))]
-        properties: dict[str, Any] = {"mode": mode, "kernel": {"compiler_flags": _flags(mode), "type_validation": False}}
+        building: dict[str, Any] = {"compiler_flags": _flags(mode), "type_validation": False}
+        properties: dict[str, Any] = {"mode": mode, "kernel": building}
         if mode not in ("Serial", "OpenMP"):
             properties["device_id"] = numbers[-1] if numbers else 0
         if mode == "OpenCL":
             properties["platform_id"] = numbers[0] if len(numbers) == 2 else 0
         compiler = _host_compiler(mode)
         if mode in ("Serial", "OpenMP"):
-            properties["kernel"]["compiler"] = compiler
+            building["compiler"] = compiler
         with jit.exclusive(jit.prepare_cache()), jit.captured_output() as output:
             try:
                 native = _occa.Device(mode, properties.get("device_id", 0), json.dumps(properties))
@@ -77,7 +80,10 @@ class Device:
             else:
                 failure = ""
         if failure:
-            raise DeviceError(f"device {name!r} cannot be opened: {failure}; `insitu info` lists what is there\n{output.text}".strip())
+            raise DeviceError(
+                f"device {name!r} cannot be opened: {failure}; `insitu info` lists what is there\n"
+                f"{output.text}".strip()
+            )
         return cls(native)
 
     def allocate(self, shape: tuple[int, ...] | int, dtype: Any = "float64") -> _occa.Memory:
@@ -97,7 +103,9 @@ class Device:
         ShapeError
             A negative extent or another dtype.
         """
-        return _occa.allocate(self._native, [shape] if isinstance(shape, int) else list(shape), dtype)
+        return _occa.allocate(
+            self._native, [shape] if isinstance(shape, int) else list(shape), dtype
+        )
 
     def wrap(self, array: Any) -> _occa.Memory:
         """Show an array of this device to kernels, in place.
@@ -105,7 +113,8 @@ class Device:
         Parameters
         ----------
         array : NumPy, torch, CuPy or JAX array
-            Anything with ``__dlpack__`` that lives on this device; it is kept alive as long as the memory.
+            Anything with ``__dlpack__`` that lives on this device; it is kept alive as long as
+            the memory.
 
         Raises
         ------
@@ -118,13 +127,16 @@ class Device:
         """
         return _occa.wrap(self._native, array)
 
-    def build(self, source: str | os.PathLike[str], name: str, defines: Mapping[str, Any] | None = None) -> _occa.Kernel:
+    def build(
+        self, source: str | os.PathLike[str], name: str, defines: Mapping[str, Any] | None = None
+    ) -> _occa.Kernel:
         """Compile a kernel, or load it from the cache.
 
         Parameters
         ----------
         source : str or path
-            A file, the name of a file shipped with this package ("burgers.okl"), or OKL source text.
+            A file, the name of a file shipped with this package ("burgers.okl"), or OKL source
+            text.
         name : str
             The ``@kernel`` function in it.
         defines : mapping, optional
@@ -133,7 +145,8 @@ class Device:
         Returns
         -------
         Kernel
-            Called as ``kernel(n, 2.0, a, b)``. An argument declared ``double *a @dim(n)`` must hold at least n elements.
+            Called as ``kernel(n, 2.0, a, b)``. An argument declared ``double *a @dim(n)`` must
+            hold at least n elements.
 
         Raises
         ------
@@ -147,24 +160,34 @@ class Device:
         self._native.finish()
 
     def tag(self) -> _occa.Tag:
-        """Mark this point in the stream; ``first.seconds_until(second)`` is the device's time between two."""
+        """Mark this point in the stream.
+
+        ``first.seconds_until(second)`` is the device's time between two.
+        """
         return self._native.tag()
 
     @property
     def stream(self) -> "Stream":
         """The stream OCCA launches on; CUDA and HIP."""
         if self.mode not in ("CUDA", "HIP"):
-            raise DeviceError(f"a native stream exists in modes CUDA and HIP, this device is {self.mode}; launches are ordered as they are")
+            raise DeviceError(
+                f"a native stream exists in modes CUDA and HIP, this device is {self.mode}; "
+                "launches are ordered as they are"
+            )
         return Stream(self, self._native.stream)
 
     @contextlib.contextmanager
     def launch_on(self, stream: Any) -> Iterator[None]:
-        """Launch on a stream of someone else inside the block, ordered after what was launched before.
+        """Launch on a stream of someone else inside the block.
+
+        What is launched inside comes after what was launched before, and what is launched after
+        the block comes after what was launched inside; the host does not wait.
 
         Parameters
         ----------
-        stream : int, or an object with ``__cuda_stream__``, ``cuda_stream`` (torch) or ``ptr`` (CuPy)
-            A native stream of this device.
+        stream : int or object
+            A native stream of this device: its handle, or an object with ``__cuda_stream__``,
+            ``cuda_stream`` (torch) or ``ptr`` (CuPy).
         """
         before = self._native.stream
         self._native.set_stream(_native_stream(stream))
@@ -175,7 +198,11 @@ class Device:
 
     @property
     def transfers(self) -> dict[str, int]:
-        """Bytes copied by this device so far: host_to_device, device_to_host, device_to_device; copies, synchronizations."""
+        """What was copied so far.
+
+        Bytes by direction (host_to_device, device_to_host, device_to_device: none of the first
+        two where the device is the host), and the numbers of copies and of synchronizations.
+        """
         return self._native.transfers
 
     @property
@@ -222,20 +249,33 @@ def modes_present() -> list[str]:
 
 def _parse(name: str) -> tuple[str, list[int]]:
     if name == "auto":
-        name = os.environ.get("INSITU_DEVICE") or next(m for m in ("CUDA", "HIP", "OpenMP", "Serial") if m in modes_present())
+        name = os.environ.get("INSITU_DEVICE") or next(
+            mode for mode in ("CUDA", "HIP", "OpenMP", "Serial") if mode in modes_present()
+        )
     head, *tail = name.split(":")
     mode = {known.lower(): known for known in MODES}.get(head.lower())
     if mode is None or len(tail) > 2 or not all(part.isdigit() for part in tail):
-        raise DeviceError(f"device must be auto or one of {', '.join(MODES)}, with a number as in CUDA:0, got {name!r}; correct the name")
+        raise DeviceError(
+            f"device must be auto or one of {', '.join(MODES)}, with a number as in CUDA:0, "
+            f"got {name!r}; correct the name"
+        )
     return mode, [int(part) for part in tail]
 
 
 def _require_present(mode: str) -> None:
     if mode not in _occa.modes_built():
-        remedy = "set OCCA_DIR to an OCCA built with it" if mode == "HIP" else f"install the {mode} headers and reinstall"
-        raise DeviceError(f"mode {mode} must be built in, this build has {', '.join(_occa.modes_built())}; {remedy}")
+        remedy = (
+            "set OCCA_DIR to an OCCA built with it"
+            if mode == "HIP" or _occa.occa_origin == "site"
+            else f"install the {mode} headers and reinstall"
+        )
+        built = ", ".join(_occa.modes_built())
+        raise DeviceError(f"mode {mode} must be built in, this build has {built}; {remedy}")
     if not _occa.is_present(mode):
-        raise DeviceError(f"mode {mode} needs a device and driver, none is found on this machine; choose one of {', '.join(modes_present())}")
+        raise DeviceError(
+            f"mode {mode} needs a device and driver, none is found on this machine; "
+            f"choose one of {', '.join(modes_present())}"
+        )
 
 
 def _flags(mode: str) -> str:
@@ -252,7 +292,10 @@ def _flags(mode: str) -> str:
 def _host_compiler(mode: str) -> str:
     compiler = os.environ.get("OCCA_CXX") or os.environ.get("CXX") or "g++"
     if shutil.which(compiler.split()[0]) is None:
-        raise DeviceError(f"mode {mode} compiles kernels with {compiler!r}, which is not found; install it or set OCCA_CXX")
+        raise DeviceError(
+            f"mode {mode} compiles kernels with {compiler!r}, which is not found; "
+            "install it or set OCCA_CXX"
+        )
     return compiler
 
 

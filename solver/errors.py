@@ -1,4 +1,4 @@
-"""What can go wrong in the solver; each message says what was expected, what was got, and the remedy."""
+"""What can go wrong in the solver; a message says what was expected, what was got, the remedy."""
 
 
 class SolverError(Exception):

@@ -1,7 +1,7 @@
 """Where kernels are compiled and cached, one process at a time.
 
-OCCA 1's own lock lets several processes write one binary at once, so every use of the cache is inside an flock, which the
-operating system releases when its holder dies.
+OCCA 1's own lock lets several processes write one binary at once, so every use of the cache is
+inside an flock, which the operating system releases when its holder dies.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ def package_directory() -> Path:
 
 
 def occa_directory() -> Path:
-    """Return the OCCA prefix used at run time: a site's (OCCA_DIR at build time) or the bundled one."""
+    """Return the OCCA used at run time: a site's (OCCA_DIR at build time) or the bundled one."""
     return Path(_occa.occa_dir) if _occa.occa_origin == "site" else package_directory() / "occa"
 
 
@@ -41,17 +41,23 @@ def stub_directory() -> Path:
 
 @functools.cache
 def _processor() -> str:
-    """Return a name for this machine's instruction set: code compiled for one CPU must not load on another."""
-    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else os.uname().machine
-    lines = [line for line in text.splitlines() if line.startswith(("model name", "flags", "Features", "CPU part"))]
+    """Return a name for this machine's processor: its code must not load on another."""
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text() if cpuinfo.exists() else ""
+    kept = ("model name", "flags", "Features", "CPU part")
+    lines = [os.uname().machine, *(line for line in text.splitlines() if line.startswith(kept))]
     return hashlib.sha256("\n".join(sorted(set(lines))).encode()).hexdigest()[:10]
 
 
 def cache_directory() -> Path:
-    """Return the kernel cache of this machine: ``$OCCA_CACHE_DIR`` or ``~/.cache/insitu``, by OCCA version and CPU."""
+    """Return the kernel cache of this machine, by OCCA version and processor.
+
+    It is in ``$OCCA_CACHE_DIR``, or in ``~/.cache/insitu``.
+    """
     base = os.environ.get("OCCA_CACHE_DIR")
     if not base:
-        base = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "insitu")
+        caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        base = os.path.join(caches, "insitu")
     return Path(base).resolve() / f"occa-{_occa.occa_version}-{_processor()}"
 
 
@@ -70,7 +76,8 @@ def prepare_cache() -> Path:
             pass
     except OSError as error:
         raise DeviceError(
-            f"the kernel cache must be writable, got {error.strerror} for {cache}; set OCCA_CACHE_DIR to a writable folder"
+            f"the kernel cache must be writable, got {error.strerror} for {cache}; "
+            "set OCCA_CACHE_DIR to a writable folder"
         ) from None
     _occa.configure(f"{occa_directory()}/", f"{cache}/")
     return cache
@@ -78,7 +85,10 @@ def prepare_cache() -> Path:
 
 @contextlib.contextmanager
 def exclusive(cache: Path) -> Iterator[None]:
-    """Hold the cache against every other process and thread, and clear locks that a killed process left in it."""
+    """Hold the cache against every other process and thread.
+
+    Locks of OCCA's own that a killed process left in it are cleared.
+    """
     with _in_process, open(cache / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         shutil.rmtree(cache / "locks", ignore_errors=True)

@@ -51,6 +51,11 @@ DevicePtr open(const std::string &mode, int ordinal, const std::string &properti
   device->mode = mode;
   device->is_synchronous = mode == "Serial" || mode == "OpenMP";
   device->ordinal = ordinal;
+  if (!compat::can_build_here()) {
+    throw Error{"DeviceError",
+                "a device must be opened in the thread that imported solver: the OCCA 1 of this site can in no other; "
+                "open it there, or use the bundled OCCA"};
+  }
   translated("DeviceError", [&] {
     py::gil_scoped_release released;
     device->handle = compat::make_device(properties);

@@ -149,7 +149,7 @@ py::object request_capsule(const DevicePtr &device, const py::object &producer) 
   py::dict arguments;
   if (device->runtime)
     arguments["stream"] = device->stream ? device->stream : (device->mode == "CUDA" ? kLegacyStream : 0);
-  py::dict versioned(arguments);
+  py::dict versioned = arguments.attr("copy")();
   versioned["max_version"] = py::make_tuple(1, 0);
   try {
     return producer.attr("__dlpack__")(**versioned);

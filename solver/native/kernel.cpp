@@ -246,6 +246,12 @@ std::unique_ptr<Kernel> build(const DevicePtr &device, const std::string &file, 
   auto kernel = std::make_unique<Kernel>();
   kernel->device = device;
   kernel->name = name;
+  if (!compat::can_build_here()) {
+    throw Error{"KernelBuildError",
+                "kernel '" + name +
+                    "' must be built in the thread that imported solver: the OCCA 1 of this site can in no other; "
+                    "build it there, or use the bundled OCCA"};
+  }
   DeviceLock lock(*device);
   device->enter();
   translated("KernelBuildError", [&] {

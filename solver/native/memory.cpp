@@ -217,30 +217,49 @@ void free_memory(Memory &self) {
   allocation.release();
 }
 
-void publish(Memory &self, const char *what) {
-  if (!self.interface)
-    self.interface.reset(new Lease(self.allocation, std::string(what) + " of shape " + text(self.shape)));
-}
-
 py::tuple byte_strides(const Memory &self) {
   py::tuple strides(self.shape.size());
   for (size_t i = 0; i < self.shape.size(); ++i) strides[i] = self.strides[i] * info(self.dtype).bytes;
   return strides;
 }
 
-py::dict array_interface(Memory &self) {
+// What an array made from __array_interface__ keeps: the memory, by a lease that ends with the array.
+struct HostView {
+  std::unique_ptr<Lease> lease;
+  char *pointer;
+  size_t bytes;
+  bool readonly;
+};
+
+int get_buffer(PyObject *object, Py_buffer *view, int flags) {
+  const auto &self = py::handle(object).cast<HostView &>();
+  return PyBuffer_FillInfo(view, object, self.pointer, static_cast<Py_ssize_t>(self.bytes), self.readonly, flags);
+}
+
+py::dict array_interface(const Memory &self) {
   if (!self.device().is_host()) throw py::attribute_error("__array_interface__ exists for host modes only");
   self.require_alive();
-  publish(self, "array interface");
+  auto view = std::make_unique<HostView>();
+  view->lease.reset(new Lease(self.allocation, "array of shape " + text(self.shape)));
+  view->pointer = self.pointer();
+  view->bytes = self.span();
+  view->readonly = self.readonly;
   return py::dict(py::arg("version") = 3, py::arg("shape") = py::tuple(py::cast(self.shape)),
                   py::arg("typestr") = info(self.dtype).typestr, py::arg("strides") = byte_strides(self),
-                  py::arg("data") = py::make_tuple(reinterpret_cast<uintptr_t>(self.pointer()), self.readonly));
+                  py::arg("data") = std::move(view));
+}
+
+// NumPy comes here where there is no __array_interface__.
+void refuse_array(const Memory &self, const py::args &, const py::kwargs &) {
+  self.require_alive();
+  throw py::type_error(self.describe() + " is not host memory; use to_host()");
 }
 
 py::dict cuda_array_interface(Memory &self) {
   if (!self.device().runtime) throw py::attribute_error("__cuda_array_interface__ exists for CUDA and HIP only");
   self.require_alive();
-  publish(self, "CUDA array interface");
+  if (!self.interface)
+    self.interface.reset(new Lease(self.allocation, "CUDA array interface of shape " + text(self.shape)));
   const uintptr_t stream = self.device().stream ? self.device().stream : 1;
   return py::dict(
       py::arg("version") = 3, py::arg("shape") = py::tuple(py::cast(self.shape)),
@@ -248,65 +267,6 @@ py::dict cuda_array_interface(Memory &self) {
       py::arg("data") = py::make_tuple(self.size() ? reinterpret_cast<uintptr_t>(self.pointer()) : 0, self.readonly),
       py::arg("stream") = stream);
 }
-
-// What a Py_buffer needs while it is exported; its Lease counts it among the views.
-struct BufferExport {
-  std::vector<Py_ssize_t> shape, strides;
-  Lease lease;
-};
-
-bool is_column_major(const Memory &self) {
-  int64_t expected = 1;
-  for (size_t i = 0; i < self.shape.size(); ++i) {
-    if (self.shape[i] == 0) return true;
-    if (self.shape[i] != 1 && self.strides[i] != expected) return false;
-    expected *= self.shape[i];
-  }
-  return true;
-}
-
-int get_buffer(PyObject *object, Py_buffer *view, int flags) {
-  try {
-    auto &self = py::handle(object).cast<Memory &>();
-    view->obj = nullptr;
-    if (!self.device().is_host())
-      throw std::runtime_error("memory of mode " + self.device().mode + " is not host memory; use to_host()");
-    self.require_alive();
-    if ((flags & PyBUF_WRITABLE) && self.readonly)
-      throw std::runtime_error("this memory is read-only; wrap a writable array");
-    const bool wants_strides = (flags & PyBUF_STRIDES) == PyBUF_STRIDES;
-    if (((flags & PyBUF_C_CONTIGUOUS) == PyBUF_C_CONTIGUOUS || !wants_strides) && !self.is_contiguous()) {
-      throw std::runtime_error("this memory is strided; ask for a strided buffer");
-    }
-    if ((flags & PyBUF_F_CONTIGUOUS) == PyBUF_F_CONTIGUOUS && !is_column_major(self)) {
-      throw std::runtime_error("this memory is row-major; ask for a C-contiguous buffer");
-    }
-    const auto strides = byte_strides(self);
-    auto *exported = new BufferExport{
-        {self.shape.begin(), self.shape.end()}, {}, Lease(self.allocation, "buffer of shape " + text(self.shape))};
-    for (const auto &stride : strides) exported->strides.push_back(stride.cast<Py_ssize_t>());
-    *view = Py_buffer{};
-    view->buf = self.pointer();
-    view->obj = object;
-    Py_INCREF(object);
-    view->len = static_cast<Py_ssize_t>(self.bytes());
-    view->itemsize = info(self.dtype).bytes;
-    view->readonly = self.readonly;
-    view->ndim = static_cast<int>(self.shape.size());
-    view->format = (flags & PyBUF_FORMAT) ? const_cast<char *>(info(self.dtype).format) : nullptr;
-    view->shape = (flags & PyBUF_ND) ? exported->shape.data() : nullptr;
-    view->strides = wants_strides ? exported->strides.data() : nullptr;
-    view->internal = exported;
-    return 0;
-  } catch (const Error &error) {
-    PyErr_SetString(PyExc_BufferError, error.text.c_str());
-  } catch (const std::exception &error) {
-    PyErr_SetString(PyExc_BufferError, error.what());
-  }
-  return -1;
-}
-
-void release_buffer(PyObject *, Py_buffer *view) { delete static_cast<BufferExport *>(view->internal); }
 
 std::unique_ptr<Memory> wrap_address(const DevicePtr &device, uintptr_t pointer, std::vector<int64_t> shape,
                                      const py::object &dtype, py::object owner) {
@@ -422,7 +382,15 @@ occa::memory &Memory::range() {
     } else if (offset == 0 && bytes() == allocation->bytes) {
       handle = allocation->handle;
     } else {
-      handle = compat::slice(allocation->handle, offset, length);
+      try {
+        handle = compat::slice(allocation->handle, offset, length);
+      } catch (const occa::exception &error) {
+        // OCCA 1 keeps the slice it could not make and would end the process when its device goes: the device stays.
+        new occa::device(own.handle);
+        throw Error{"DeviceError", describe() + " starts at byte " + std::to_string(offset) + ", which mode " +
+                                       own.mode + " cannot pass to a kernel (" + error.message +
+                                       "); start at a multiple of 128 elements or pass the whole memory"};
+      }
     }
   });
   return handle;
@@ -510,12 +478,11 @@ void copy_device_to_device(Memory &target, const Memory &source) {
     std::memmove(target.pointer(), source.pointer(), target.bytes());
   } else {
     require_contiguous(source, "read");
-    auto &from = const_cast<Memory &>(source);
     DeviceLock lock(device);
     device.enter();
     translated("DeviceError", [&] {
-      target.range().copyFrom(from.range(), target.bytes(), 0, 0,
-                              compat::parse(device.runtime ? "{\"async\": true}" : "{}"));
+      target.allocation->range().copyFrom(source.allocation->range(), target.bytes(), target.offset, source.offset,
+                                          compat::parse(device.runtime ? "{\"async\": true}" : "{}"));
     });
   }
   ++device.transfers.copies;
@@ -523,14 +490,16 @@ void copy_device_to_device(Memory &target, const Memory &source) {
 }
 
 void bind_memory(py::module_ &m) {
-  const auto buffers = py::custom_type_setup([](PyHeapTypeObject *type) {
+  const auto buffer = py::custom_type_setup([](PyHeapTypeObject *type) {
+    type->ht_type.tp_as_buffer = &type->as_buffer;
     type->as_buffer.bf_getbuffer = get_buffer;
-    type->as_buffer.bf_releasebuffer = release_buffer;
   });
-  py::class_<Memory>(m, "Memory", buffers, R"(Typed, shaped memory of a device, shown to other libraries without a copy.
+  py::class_<HostView>(m, "HostView", buffer, "What an array made from ``__array_interface__`` keeps.");
+  py::class_<Memory>(m, "Memory", R"(Typed, shaped memory of a device, shown to other libraries without a copy.
 
-NumPy, torch, CuPy and JAX see it through the buffer protocol, DLPack, ``__array_interface__`` and
-``__cuda_array_interface__``. A view keeps the memory alive; ``free()`` refuses while views live.)")
+NumPy, torch, CuPy and JAX see it through DLPack, ``__array_interface__`` and ``__cuda_array_interface__``; not through the
+buffer protocol, which torch.asarray would prefer and read as float32. A view keeps the memory alive; ``free()`` refuses
+while views live.)")
       .def_property_readonly("device", [](const Memory &s) { return s.allocation->device; })
       .def_property_readonly("dtype", [](const Memory &s) { return py::dtype(info(s.dtype).name); })
       .def_property_readonly("shape", [](const Memory &s) { return py::tuple(py::cast(s.shape)); })
@@ -570,6 +539,7 @@ NumPy, torch, CuPy and JAX see it through the buffer protocol, DLPack, ``__array
       .def("to_host", &to_host, "A NumPy copy of the elements; counted.")
       .def("free", &free_memory, "Give the bytes back now; refused while views live.")
       .def_property_readonly("__array_interface__", &array_interface)
+      .def("__array__", &refuse_array, "Refuses: without it NumPy would gather device memory as Python objects.")
       .def_property_readonly("__cuda_array_interface__", &cuda_array_interface)
       .def("__dlpack_device__",
            [](const Memory &s) {

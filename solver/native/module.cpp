@@ -1,6 +1,7 @@
 #include <pybind11/stl.h>
 
 #include "device.hpp"
+#include "occa_compat.hpp"
 
 #if OCCA_VERSION >= 20000
 #include <occa/utils/env.hpp>
@@ -50,6 +51,7 @@ PYBIND11_MODULE(_occa, m) {
       set_pending({"DeviceError", error.message});
     }
   });
+  compat::can_build_here();  // this thread can
   bind_device(m);
   bind_memory(m);
   bind_kernel(m);

@@ -11,7 +11,18 @@
 #endif
 #endif
 
+#include <cstring>
+#include <thread>
+
 namespace compat {
+// A site's OCCA 1 builds in the thread that loaded it and crashes in any other; the bundled one is mended
+// (cmake/tls.hpp).
+inline bool can_build_here() {
+  static const std::thread::id first = std::this_thread::get_id();
+  return OCCA_VERSION >= 20000 || std::strcmp(INSITU_OCCA_ORIGIN, "bundled") == 0 ||
+         std::this_thread::get_id() == first;
+}
+
 #if OCCA_VERSION >= 20000
 using Properties = occa::json;
 inline Properties parse(const std::string &text) { return occa::json::parse(text); }
@@ -40,18 +51,19 @@ inline occa::memory allocate(occa::device device, size_t bytes) {
   return device.malloc(static_cast<occa::dim_t>(bytes), occa::dtype::byte);
 }
 
-// OCCA's own cpu::wrapMemory frees what it wraps; this one leaves it to its owner.
+// OCCA's own cpu::wrapMemory frees what it wraps; this one leaves it to its owner. (Not memoryProperties(): OCCA 1
+// casts a json to the larger properties there, and a copy reads beyond it.)
 inline occa::memory wrap(occa::device device, void *pointer, size_t bytes, const std::string &mode) {
   occa::modeMemory_t *memory = nullptr;
 #if OCCA_CUDA_ENABLED
   if (mode == "CUDA") {
-    auto *cuda = new occa::cuda::memory(device.getModeDevice(), bytes, device.memoryProperties());
+    auto *cuda = new occa::cuda::memory(device.getModeDevice(), bytes, occa::properties());
     cuda->cuPtr = reinterpret_cast<CUdeviceptr>(pointer);
     memory = cuda;
   }
 #endif
   if (!memory) {
-    memory = new occa::serial::memory(device.getModeDevice(), bytes, device.memoryProperties());
+    memory = new occa::serial::memory(device.getModeDevice(), bytes, occa::properties());
     memory->ptr = static_cast<char *>(pointer);
   }
   memory->isOrigin = false;
@@ -76,8 +88,7 @@ inline occa::stream wrap_stream(occa::device device, uintptr_t native, const std
     ~External() { cuStream = nullptr; }
   };
   if (mode == "CUDA") {
-    return occa::stream(
-        new External(device.getModeDevice(), device.streamProperties(), reinterpret_cast<CUstream>(native)));
+    return occa::stream(new External(device.getModeDevice(), occa::properties(), reinterpret_cast<CUstream>(native)));
   }
 #endif
   return device.getStream();

@@ -61,6 +61,8 @@ file(READ ${occa}/scripts/compiledDefinesTemplate.hpp defines)
 string(REPLACE "@@" "@" defines "${defines}")
 file(CONFIGURE OUTPUT ${occa}/include/occa/defines/compiledDefines.hpp CONTENT "${defines}" @ONLY)
 
+configure_file(${CMAKE_CURRENT_LIST_DIR}/tls.hpp ${occa}/include/occa/tools/tls.hpp COPYONLY)
+
 file(GLOB_RECURSE sources ${occa}/src/*.cpp)
 list(FILTER sources EXCLUDE REGEX "/src/c/|/mode/hip/|/tools/testing.cpp|/core/kernelOperators.cpp|/tools/runFunction.cpp")
 add_library(libocca SHARED ${sources})

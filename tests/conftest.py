@@ -1,0 +1,70 @@
+"""The modes and types every test runs in, and one kernel cache for the session."""
+
+import functools
+import os
+from collections.abc import Iterator
+
+import pytest
+
+import solver
+
+HOST_MODES = ("Serial", "OpenMP")
+MODES = (*HOST_MODES, "OpenCL")
+
+# What must not be skipped here: modes, and "nvcc".
+REQUIRED = {name for name in os.environ.get("INSITU_REQUIRE_MODES", "").split(",") if name}
+
+
+def skip(name: str, reason: str) -> None:
+    """Skip for want of ``name``, or fail where it is required."""
+    if name in REQUIRED:
+        pytest.fail(f"{reason}, but INSITU_REQUIRE_MODES names {name}")
+    pytest.skip(reason)
+
+
+@functools.cache
+def _open(mode: str) -> solver.Device:
+    return solver.Device.open(mode)
+
+
+def _device(mode: str) -> solver.Device:
+    if mode not in solver.modes_present():
+        skip(mode, f"mode {mode} is not present")
+    return _open(mode)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kernel_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A fresh kernel cache, which subprocesses inherit."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OCCA_CACHE_DIR", str(tmp_path_factory.mktemp("kernels")))
+        yield os.environ["OCCA_CACHE_DIR"]
+
+
+@pytest.fixture(params=MODES)
+def device(request: pytest.FixtureRequest) -> solver.Device:
+    """Every mode that runs without a GPU; OpenCL stands for memory apart from the host's."""
+    return _device(request.param)
+
+
+@pytest.fixture(params=HOST_MODES)
+def host_device(request: pytest.FixtureRequest) -> solver.Device:
+    """A device whose memory is the host's."""
+    return _device(request.param)
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request: pytest.FixtureRequest) -> str:
+    """The two precisions a solver runs in."""
+    return request.param
+
+
+@pytest.fixture
+def gpu_device() -> solver.Device:
+    """The GPU of a test marked ``gpu``."""
+    return _open(next(mode for mode in ("CUDA", "HIP") if mode in solver.modes_present()))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") and not {"CUDA", "HIP"} & set(solver.modes_present()):
+        skip("HIP" if "HIP" in REQUIRED else "CUDA", "no CUDA or HIP device is present")
