@@ -100,6 +100,7 @@ class Memory:
 class Kernel:
     """A compiled OKL kernel; calling it checks the arguments and launches."""
 
+    threads: int
     @property
     def name(self) -> str: ...
     @property

@@ -31,4 +31,4 @@ class FiniteCheck:
         """Return how many values, ghosts included, are not finite."""
         self._kernel(self._field.memory.size, self._field.memory, self._counts)
         self._counts.copy_to(self._host)
-        return int(self._host.sum())
+        return sum(self._host.tolist())

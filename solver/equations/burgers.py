@@ -135,6 +135,12 @@ class Scheme:
             into,
         )
 
+    def _build_march(self, name: str) -> Kernel:
+        """Build a kernel of one block, which OpenMP threads could only wait for."""
+        kernel = self._build(name)
+        kernel.threads = 1
+        return kernel
+
     def _build(self, name: str) -> Kernel:
         return self._device.build(self.source, name, self._defines)
 
@@ -161,7 +167,7 @@ class MiniApp(Scheme):
             "MINUS_TWO": real_literal(-2, dtype),
         }
         if self.has_march:
-            self._march = self._build("burgers_miniapp_march")
+            self._march = self._build_march("burgers_miniapp_march")
         else:
             self._step = self._build("burgers_miniapp_step")
             self._next = self._field()
@@ -212,7 +218,7 @@ class Conservative(Scheme):
         }
         self._defines |= {name: real_literal(value, dtype) for name, value in constants.items()}
         if self.has_march:
-            self._march = self._build("burgers_march")
+            self._march = self._build_march("burgers_march")
         else:
             self._stage = self._build("burgers_stage")
             self._stages = [self._field(), self._field()]

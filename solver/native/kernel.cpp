@@ -1,5 +1,6 @@
 // A compiled OKL kernel with the signature its translated source states: every launch is checked here, before OCCA,
 // which checks nothing on CUDA and OpenCL and misreads 64-bit integers.
+#include <dlfcn.h>
 #include <pybind11/stl.h>
 
 #include <cmath>
@@ -41,11 +42,40 @@ struct Value {
 
 PyTypeObject *memory_type = nullptr;
 
+// Holds this thread's OpenMP kernels to a number of threads; 0 leaves it alone. A team that has no work to share only
+// waits for its slowest member, for milliseconds where cores are busy.
+class ThreadLimit {
+ public:
+  explicit ThreadLimit(int threads) {
+    if (!threads || !set() || !max()) return;
+    before_ = max()();
+    set()(threads);
+  }
+  ~ThreadLimit() {
+    if (before_) set()(before_);
+  }
+  ThreadLimit(const ThreadLimit &) = delete;
+
+ private:
+  using Set = void (*)(int);
+  using Max = int (*)();
+  static Set set() {
+    static const auto found = reinterpret_cast<Set>(dlsym(RTLD_DEFAULT, "omp_set_num_threads"));
+    return found;
+  }
+  static Max max() {
+    static const auto found = reinterpret_cast<Max>(dlsym(RTLD_DEFAULT, "omp_get_max_threads"));
+    return found;
+  }
+  int before_ = 0;
+};
+
 struct Kernel {
   DevicePtr device;
   occa::kernel handle;
   std::string name;
   std::vector<Parameter> parameters;
+  int threads = 0;  // of an OpenMP launch; 0: all
 
   Kernel() = default;
   Kernel(const Kernel &) = delete;
@@ -211,6 +241,7 @@ struct Kernel {
       for (size_t position = 0; position < count; ++position) push(parameters[position], values[position]);
       if (device->is_synchronous) {
         py::gil_scoped_release released;
+        const ThreadLimit limit(threads);
         handle.run();
       } else {
         handle.run();
@@ -291,6 +322,7 @@ void bind_kernel(py::module_ &m) {
   py::class_<Kernel>(m, "Kernel", callable,
                      "A compiled OKL kernel; calling it checks the arguments and launches on the device's stream.")
       .def_readonly("name", &Kernel::name)
+      .def_readwrite("threads", &Kernel::threads, "OpenMP threads of a launch; 0: all.")
       .def_property_readonly("device", [](const Kernel &k) { return k.device; })
       .def_property_readonly("directory", &directory)
       .def_property_readonly(
