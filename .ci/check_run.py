@@ -23,12 +23,12 @@ wanted = [
     "model.pt",
     *(f"figures/{name}.png" for name in figures),
 ]
-problems = [f"{name} is missing" for name in wanted if not (folder / name).stat().st_size]
+problems = [f"{name} is missing" for name in wanted if not (folder / name).is_file()]
 problems += ["the run did not finish"] * (report["status"] != "finished")
 problems += ["bytes crossed between host and device"] * (
     loop["host_to_device"] + loop["device_to_host"] != 0
 )
-problems += ["a field was copied beside the sampler"] * (loop["device_to_device"] != 0)
+problems += ["a field was copied beside the sampler"] * (loop["copies"] != 0)
 problems += [
     f"split {name} is missing" for name in ("published", "causal") if name not in report["learning"]
 ]

@@ -100,14 +100,14 @@ def on_stream(device: Device) -> Iterator[None]:
     before = torch.cuda.current_stream(where)
     stream = torch.cuda.ExternalStream(device.stream.handle, device=where)
     stream.wait_stream(before)
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(torch.cuda.stream(stream))
-        with contextlib.suppress(ImportError):
-            cupy = _cupy()
-            stack.enter_context(cupy.cuda.Device(device.ordinal))
-            stack.enter_context(cupy.cuda.ExternalStream(device.stream.handle, device.ordinal))
-        yield
-    before.wait_stream(stream)
+    try:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(torch.cuda.stream(stream))
+            with contextlib.suppress(ImportError):
+                stack.enter_context(_cupy_stream(device))
+            yield
+    finally:
+        before.wait_stream(stream)
 
 
 def torch_device(device: Device) -> torch.device:
@@ -134,6 +134,13 @@ def torch_device(device: Device) -> torch.device:
 def to_host(tensor: torch.Tensor) -> np.ndarray:
     """Return a NumPy array of a tensor: a view where it is on the host, a copy where it is not."""
     return tensor.detach().cpu().numpy()
+
+
+def _cupy_stream(device: Device) -> Any:
+    cuda = _cupy().cuda
+    if hasattr(cuda.Stream, "from_external"):
+        return cuda.Stream.from_external(device.stream)
+    return cuda.ExternalStream(device.stream.handle, device.ordinal)
 
 
 def _cupy() -> Any:

@@ -38,7 +38,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]
     try:
-        _require_one_world()
         return _dispatch(given)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else _OTHER
@@ -52,9 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _exit_code(error: Exception) -> int:
     if isinstance(error, DivergenceError):
         return _DIVERGED
-    if isinstance(error, KernelBuildError):
-        return _OTHER
-    return _BAD_INPUT if isinstance(error, SolverError | ValueError) else _OTHER
+    return (
+        _BAD_INPUT
+        if isinstance(error, SolverError | ValueError) and not isinstance(error, KernelBuildError)
+        else _OTHER
+    )
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -108,16 +109,25 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, ArgumentParser]]:
 
 
 def _parse(parser: ArgumentParser, arguments: list[str], is_run: bool) -> Any:
-    if is_run and arguments and not arguments[0].startswith("-"):
-        if not Path(arguments[0]).is_file():
-            raise CaseError(
-                f"a case file is expected, {arguments[0]} is none; give a YAML file such as jobs/burgers.yaml"
-            )
-        arguments = ["--config", *arguments]
+    if is_run:
+        arguments = _with_case_as_flag(arguments)
     try:
         return parser.parse_args(arguments)
     except ArgumentError as error:
         raise CaseError(one_sentence(error)) from None
+
+
+def _with_case_as_flag(arguments: list[str]) -> list[str]:
+    """Return the arguments with CASE, the first that is neither a flag nor the value of one, as ``--config CASE``."""
+    for n, argument in enumerate(arguments):
+        follows_flag = n and arguments[n - 1].startswith("--") and "=" not in arguments[n - 1]
+        if not argument.startswith("-") and not follows_flag:
+            if not Path(argument).is_file():
+                raise CaseError(
+                    f"a case file is expected, {argument} is none; give a YAML file such as jobs/burgers.yaml"
+                )
+            return ["--config", argument, *arguments[:n], *arguments[n + 1 :]]
+    return arguments
 
 
 def _run(parser: ArgumentParser, settings: Any) -> None:
@@ -129,7 +139,7 @@ def _run(parser: ArgumentParser, settings: Any) -> None:
     case_file = Path(str(settings.config[0]))
     folder = Path(output) if output else Path("out") / case_file.stem
     plain = resolved(parser, settings)
-    comm = _world()
+    comm = _one_world()
     report = run_case(instantiate(parser, settings), plain, folder, comm, Display())
     seconds = {stage["name"]: stage["seconds"] for stage in report.stages}
     loop = next(stage for stage in report.stages if stage["name"] == "time loop")
@@ -177,13 +187,15 @@ def _world() -> Any:
     return MPI.COMM_WORLD
 
 
-def _require_one_world() -> None:
+def _one_world() -> Any:
+    """Return MPI's world after making sure that it is the launcher's and of one rank."""
     comm = _world()
     size = 1 if comm is None else comm.size
-    launched = max((int(os.environ.get(name, "1")) for name in _LAUNCHERS), default=1)
+    launched = max(int(os.environ.get(name, "1")) for name in _LAUNCHERS)
     if launched > size:
         raise CaseError(
             f"the launcher started {launched} ranks, MPI sees {size}; start it with the mpirun of the MPI that mpi4py uses"
         )
     if size > 1:
         raise CaseError(f"this version runs on one rank, got {size}; start it with mpirun -n 1")
+    return comm

@@ -20,6 +20,7 @@ __all__ = [
 _TRUTH = {"color": "black", "linewidth": 1.8, "label": "solver"}
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 _PROFILES = 5
+_MODES = 8  # drawn at most
 
 
 def draw_field_evolution(
@@ -48,13 +49,15 @@ def draw_field_evolution(
 def draw_modes(path: Path, x: np.ndarray, modes: np.ndarray, singular_values: np.ndarray) -> None:
     """Draw the modes (rank, points) and the decay of the singular values."""
     figure, (shapes, decay) = _figure(1, 2, 10.0, 4.0)
-    for k, mode in enumerate(modes):
+    for k, mode in enumerate(modes[:_MODES]):
         shapes.plot(x, mode, label=f"mode {k}", color=_COLOURS[k % len(_COLOURS)])
     shapes.set(xlabel="x", ylabel="mode", title="POD modes")
     shapes.legend(frameon=False)
-    shown = singular_values[singular_values > 1e-16 * singular_values[0]] / singular_values[0]
+    shown = singular_values / singular_values[0]
+    shown = shown[shown > 1e-16]
+    kept = shown[: len(modes)]
     decay.semilogy(np.arange(len(shown)), shown, ".", color="0.5", markersize=4)
-    decay.semilogy(np.arange(len(modes)), shown[: len(modes)], "o", color=_COLOURS[0], label="kept")
+    decay.semilogy(np.arange(len(kept)), kept, "o", color=_COLOURS[0], label="kept")
     decay.set(xlabel="index", ylabel="singular value / first", title="singular values")
     decay.legend(frameon=False)
     figure.savefig(path)
@@ -68,7 +71,7 @@ def draw_mode_forecasts(
     forecasts: Mapping[str, np.ndarray],
 ) -> None:
     """Draw ``mode_K_forecast.png`` for each column of the true coefficients (time, rank) and each forecast (steps, rank)."""
-    for k in range(truth.shape[1]):
+    for k in range(min(truth.shape[1], _MODES)):
         figure, (axes,) = _figure(1, 1, 8.0, 4.0)
         axes.axvspan(times[0], times[train - 1], color="0.94", label="training span")
         axes.plot(times, truth[:, k], **_TRUTH)

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from solver import _occa, jit, modes_present
+from solver import build_information, cache_directory, gpu_count
 
-__all__ = ["describe", "occa_information"]
+__all__ = ["describe"]
 
 _REMEDIES = {
     "OpenMP": "reinstall with a compiler that supports OpenMP",
@@ -21,27 +21,17 @@ _REMEDIES = {
 }
 
 
-def occa_information() -> dict[str, Any]:
-    """Return OCCA's version, where it came from, the modes built in and those with a device here."""
-    return {
-        "version": _occa.occa_version,
-        "origin": f"{_occa.occa_origin} {_occa.occa_dir}".strip(),
-        "modes_built": _occa.modes_built(),
-        "modes_present": modes_present(),
-    }
-
-
 def describe() -> str:
     """Return the whole report of ``insitu info``."""
-    occa = occa_information()
+    occa = build_information()
     lines = [
         f"insitu       {version('insitu')}, Python {platform.python_version()}, {platform.platform()}",
         f"OCCA         {occa['version']}, {occa['origin']}",
         f"modes        built: {', '.join(occa['modes_built'])}; present: {', '.join(occa['modes_present'])}",
-        f"GPUs         CUDA: {_occa.device_count('CUDA')}, HIP: {_occa.device_count('HIP')}",
+        f"GPUs         CUDA: {gpu_count('CUDA')}, HIP: {gpu_count('HIP')}",
         f"compilers    host: {_found(os.environ.get('OCCA_CXX') or os.environ.get('CXX') or 'g++')}, "
         f"CUDA: {_found(os.environ.get('OCCA_CUDA_COMPILER', 'nvcc'))}",
-        f"kernel cache {jit.cache_directory()}",
+        f"kernel cache {cache_directory()}",
         f"MPI          {_mpi()}",
         f"torch        {torch.__version__}, {_torch_devices()}",
         f"CuPy         {_cupy()}",

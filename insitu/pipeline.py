@@ -14,15 +14,15 @@ from insitu.forecasting import SplitResult, evaluate_split
 from insitu.report import (
     Report,
     draw_field,
+    prepare_folder,
     provenance,
-    require_writable,
     save_snapshots,
     save_split,
 )
 from insitu.sampler import Sampler
 from insitu.timing import Ledger
 from insitu.training import TrainingRecord
-from solver import Device, DivergenceError, Simulation
+from solver import Device, Simulation
 
 __all__ = ["Progress", "learn", "run", "run_case"]
 
@@ -76,7 +76,7 @@ def run_case(
     progress: Progress = _silent,
 ) -> Report:
     """Run a loaded case; see `run`."""
-    require_writable(folder)
+    prepare_folder(folder)
     device = Device.open(case.device, comm)
     torch_device(device)
     ledger = Ledger(device)
@@ -98,27 +98,26 @@ def run_case(
             device, simulation.u.interior.size, window, case.sampling.every, case.dtype
         )
 
-    with on_stream(device):
-        try:
+    try:
+        with on_stream(device):
             with ledger.stage("time loop") as loop:
                 for moment in sampler.follow(simulation, case.time.until, case.time.steps):
                     progress("time loop", moment.step, steps)
                 loop.sampled = sampler.taken * sampler.snapshot_bytes
             with ledger.stage("check"):
                 sampler.check(simulation)
-        except DivergenceError as error:
-            report.diverged(error)
-            save_snapshots(folder, case.grid, sampler)
-            raise
-        finally:
-            report.add_simulation(simulation, sampler, ledger)
-            report.write(folder)
-
-        results = learn(case.learning, sampler.snapshots, report, ledger, progress)
-        with ledger.stage("report"):
-            draw_field(folder, case.grid, sampler, ledger)
-            save_split(folder, case.grid, sampler.moments, results[case.learning.splits[0]], ledger)
-    report.finish(folder, ledger)
+            results = learn(case.learning, sampler.snapshots, report, ledger, progress)
+            with ledger.stage("report"):
+                draw_field(folder, case.grid, sampler, ledger)
+                save_split(
+                    folder, case.grid, sampler.moments, results[case.learning.splits[0]], ledger
+                )
+    except Exception as error:
+        report.fail(error)
+        save_snapshots(folder, case.grid, sampler)
+        raise
+    finally:
+        report.finish(folder, simulation, sampler, ledger)
     return report
 
 

@@ -2,12 +2,13 @@
 
 import csv
 import json
+import math
 import platform
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,21 @@ from insitu import figures
 from insitu.bridge import to_host
 from insitu.config import CaseError, as_yaml
 from insitu.forecasting import SplitResult
-from insitu.information import occa_information
 from insitu.sampler import Sampler
 from insitu.timing import Ledger
-from solver import Device, DivergenceError, Grid, Moment, Simulation
+from solver import Device, DivergenceError, Grid, Moment, Simulation, build_information
 
-__all__ = ["Report", "draw_field", "provenance", "require_writable", "save_snapshots", "save_split"]
+__all__ = ["Report", "draw_field", "provenance", "prepare_folder", "save_snapshots", "save_split"]
 
+_OUTPUTS = (
+    "report.json",
+    "case.yaml",
+    "series.csv",
+    "basis.npz",
+    "model.pt",
+    "snapshots.npz",
+    "forecast.npz",
+)
 _PACKAGES = ("insitu", "numpy", "torch", "scikit-learn", "mpi4py", "matplotlib")
 
 
@@ -39,7 +48,7 @@ class Report:
     provenance
         Versions, OCCA's origin, device, git commit.
     status
-        "running", "finished" or "diverged".
+        "running", "finished", "diverged" or "failed".
     error
         What stopped the run, else null.
     simulation
@@ -67,7 +76,7 @@ class Report:
             "points": list(simulation.grid.points),
             "steps": simulation.step,
             "time": simulation.time,
-            "dt": simulation.dt,
+            "dt": simulation.dt_taken,
             "stability_limit": simulation.limit,
         }
         moments = sampler.moments
@@ -99,9 +108,10 @@ class Report:
             },
         }
 
-    def diverged(self, error: DivergenceError) -> None:
-        """Note that the run ended early."""
-        self.status, self.error = "diverged", str(error)
+    def fail(self, error: Exception) -> None:
+        """Note what ended the run early."""
+        self.status = "diverged" if isinstance(error, DivergenceError) else "failed"
+        self.error = str(error)
 
     def table(self) -> str:
         """Return the forecast errors as text, one line per split and model."""
@@ -119,18 +129,31 @@ class Report:
 
     def write(self, folder: Path) -> None:
         """Write ``report.json`` and ``case.yaml``."""
-        (folder / "report.json").write_text(json.dumps(asdict(self), indent=2) + "\n")
+        (folder / "report.json").write_text(json.dumps(_finite(asdict(self)), indent=2) + "\n")
         (folder / "case.yaml").write_text(as_yaml(self.case))
 
-    def finish(self, folder: Path, ledger: Ledger) -> None:
-        """Close the run: stage times as they ended, drawn and written."""
-        self.status, self.stages = "finished", ledger.as_list()
+    def finish(
+        self, folder: Path, simulation: Simulation, sampler: Sampler, ledger: Ledger
+    ) -> None:
+        """Close the run, however it ended: where it stands, its stage times, drawn and written."""
+        if self.status == "running":
+            self.status = "finished"
+        self.add_simulation(simulation, sampler, ledger)
         figures.draw_stage_times(folder / "figures" / "stage_times.png", self.stages)
         self.write(folder)
 
 
-def require_writable(folder: Path) -> None:
-    """Make the run directory, before anything is computed.
+def _finite(value: Any) -> Any:
+    """Return plain values with NaN and infinities as text, which JSON has no numbers for."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make the run directory and clear it of an earlier run's results, before anything is computed.
 
     Raises
     ------
@@ -141,6 +164,8 @@ def require_writable(folder: Path) -> None:
         (folder / "figures").mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
+        for stale in (*(folder / name for name in _OUTPUTS), *(folder / "figures").glob("*.png")):
+            stale.unlink(missing_ok=True)
     except OSError as error:
         raise CaseError(
             f"the output directory must be writable, got '{error.strerror}' for {folder}; choose another with --output"
@@ -157,25 +182,38 @@ def provenance(device: Device) -> dict[str, Any]:
     return {
         "versions": {
             "python": platform.python_version(),
-            **{name: version(name) for name in _PACKAGES},
+            **{name: _version(name) for name in _PACKAGES},
         },
-        "occa": occa_information(),
+        "occa": build_information(),
         "device": str(device),
         "git_commit": commit,
     }
 
 
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
 def draw_field(folder: Path, grid: Grid, sampler: Sampler, ledger: Ledger) -> None:
     """Draw the evolution of the field from the snapshots held."""
-    times = np.array([moment.time for moment in sampler.moments])
-    snapshots = ledger.to_host(sampler.snapshots)
-    figures.draw_field_evolution(
-        folder / "figures" / "field_evolution.png", grid.coordinates()[0], times, snapshots
-    )
+    snapshots = sampler.snapshots
+    rows, columns = (_evenly(extent) for extent in snapshots.shape)
+    drawn = ledger.to_host(snapshots[rows][:, columns])
+    times = np.array([moment.time for moment in sampler.moments])[rows]
+    x = grid.coordinates()[0][columns]
+    figures.draw_field_evolution(folder / "figures" / "field_evolution.png", x, times, drawn)
+
+
+def _evenly(extent: int) -> list[int]:
+    """Return at most 512 indices, the first and the last among them: a figure has no more pixels to show."""
+    return sorted({round(i) for i in np.linspace(0, extent - 1, min(extent, 512))})
 
 
 def save_snapshots(folder: Path, grid: Grid, sampler: Sampler) -> None:
-    """Write what a diverged run had, ``snapshots.npz``: x (points,), step and time (n,), u (n, dof)."""
+    """Write the snapshots of a run that ended early, ``snapshots.npz``: x (points,), step and time (n,), u (n, dof)."""
     steps = [moment.step for moment in sampler.moments]
     times = [moment.time for moment in sampler.moments]
     x = grid.coordinates()[0]

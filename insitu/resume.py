@@ -1,6 +1,7 @@
 """Use what a run saved: basis, model and scaler forecast again."""
 
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -42,12 +43,22 @@ def forecast_again(folder: Path, steps: int | None = None) -> str:
             f"{folder} must hold {', '.join(_FILES)}, {', '.join(absent)} is missing; name the directory of a finished run"
         )
     report = json.loads((folder / "report.json").read_text())
+    if report["status"] != "finished":
+        raise CaseError(
+            f"{folder} must hold a finished run, it holds one that is {report['status']}; run the case again"
+        )
     case, _ = load_case(folder / "case.yaml")
     if steps is None:
         steps = int(report["learning"][case.learning.splits[0]]["forecast_snapshots"])
     if steps < 1:
         raise CaseError(f"steps must be 1 or more, got {steps}; correct it")
-    saved = torch.load(folder / "model.pt", map_location="cpu", weights_only=True)
+    try:
+        saved = torch.load(folder / "model.pt", map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CaseError(
+            f"{folder / 'model.pt'} must be a saved model, reading it gives '{reason}'; run the case again"
+        ) from None
     model, basis = case.learning.model, POD.load(folder / "basis.npz")
     model.load_state_dict(saved["model"])
     coefficients = model.forecast(saved["history"], steps)

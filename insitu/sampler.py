@@ -1,5 +1,6 @@
 """Snapshots of a running simulation, kept on its device: the only copy of a field in the whole walk."""
 
+import contextlib
 from collections.abc import Iterator
 
 import torch
@@ -7,9 +8,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from insitu.bridge import as_torch
-from solver import Device, Moment, Recorder, Simulation
+from solver import Device, DivergenceError, Moment, Recorder, Simulation
 
 __all__ = ["Sampler"]
+
+_BURST_WORK = 1 << 24  # point updates of one launch, so that a long run can tell how far it is
 
 
 class Sampler:
@@ -49,9 +52,13 @@ class Sampler:
         self.every = every
         self.window = window
         self._recorder = Recorder(every, device.allocate((window, dof), dtype))
-        self._ring = as_torch(self._recorder.into)
         self._older: list[Moment] = []
         self._rewound = 0
+
+    @property
+    def _ring(self) -> Tensor:
+        """The whole ring, exported anew so that torch's current stream waits for what the solver has queued."""
+        return as_torch(self._recorder.into)
 
     @property
     def moments(self) -> list[Moment]:
@@ -76,7 +83,7 @@ class Sampler:
     @property
     def snapshot_bytes(self) -> int:
         """Bytes of one snapshot."""
-        return self._ring.shape[1] * self._ring.element_size()
+        return self._recorder.into.nbytes // self.window
 
     @property
     def snapshots(self) -> Float[Tensor, "count dof"]:
@@ -84,10 +91,10 @@ class Sampler:
 
         A view of the ring, valid until it is written again, as long as nothing was overwritten; a reordered copy after that.
         """
-        newest = self._recorder.count
+        newest, ring = self._recorder.count, self._ring
         if not self._older:
-            return self._ring[:newest]
-        return torch.cat([self._ring[newest:], self._ring[:newest]])
+            return ring[:newest]
+        return torch.cat([ring[newest:], ring[:newest]])
 
     def due(self, moment: Moment) -> bool:
         """Whether a snapshot is to be taken now."""
@@ -109,11 +116,14 @@ class Sampler:
         DivergenceError
             From the check every 2²⁶ point updates; the ring then holds the finite snapshots.
         """
+        least = max(1, _BURST_WORK // self._recorder.into.shape[1])
         for dt, count in simulation.plan(until, steps):
             while count:
                 self._turn_if_full()
-                burst = min(count, self._recorder.steps_until_full(simulation.step))
-                simulation.take(dt, burst, self._recorder)
+                burst = min(count, least, self._recorder.steps_until_full(simulation.step))
+                rows = self._recorder.count + burst // self.every + 1
+                with self._dropping_what_diverged(simulation, min(rows, self.window)):
+                    simulation.take(dt, burst, self._recorder)
                 count -= burst
                 yield simulation.moment
 
@@ -125,7 +135,8 @@ class Sampler:
         DivergenceError
             See `solver.Simulation.check`.
         """
-        simulation.check(self._recorder)
+        with self._dropping_what_diverged(simulation, self._recorder.count):
+            simulation.check(self._recorder)
 
     def flush(self) -> Float[Tensor, "count dof"]:
         """Return `snapshots` and start an empty ring; a view is valid until the next snapshot."""
@@ -133,6 +144,25 @@ class Sampler:
         self._rewind()
         self._older = []
         return held
+
+    @contextlib.contextmanager
+    def _dropping_what_diverged(self, simulation: Simulation, written: int) -> Iterator[None]:
+        """Leave only finite snapshots when the block diverges; it may have written the first ``written`` rows."""
+        try:
+            yield
+        except DivergenceError:
+            newest = list(enumerate(self._recorder.moments))
+            older = list(enumerate(self._older))[written:]
+            kept = [
+                (row, moment) for row, moment in older + newest if moment.step <= simulation.step
+            ]
+            ring = self._ring
+            ring[: len(kept)] = ring[[row for row, _ in kept]]
+            self._older = []
+            self._recorder.rewind()
+            for _, moment in kept:
+                self._recorder.add(moment)
+            raise
 
     def _turn_if_full(self) -> None:
         if self._recorder.room == 0:

@@ -14,6 +14,8 @@ from solver import Device
 
 __all__ = ["Ledger", "Stage"]
 
+_COUNTED = ("host_to_device", "device_to_host", "device_to_device", "copies", "synchronizations")
+
 
 @dataclass
 class Stage:
@@ -25,6 +27,8 @@ class Stage:
         Wall time, the device finished at its end.
     host_to_device, device_to_host, device_to_device
         Bytes copied; host modes have one memory and nothing crosses.
+    copies
+        Copies of solver memory in any direction, within the host too.
     sampled
         Bytes of snapshots that kernels wrote on the device.
     synchronizations
@@ -36,6 +40,7 @@ class Stage:
     host_to_device: int = 0
     device_to_host: int = 0
     device_to_device: int = 0
+    copies: int = 0
     sampled: int = 0
     synchronizations: int = 0
 
@@ -57,7 +62,7 @@ class Ledger:
             yield stage
         finally:
             after = self._device.transfers
-            for key in ("host_to_device", "device_to_host", "device_to_device", "synchronizations"):
+            for key in _COUNTED:
                 setattr(stage, key, getattr(stage, key) + after[key] - before[key])
             self._device.finish()
             stage.seconds += time.perf_counter() - start

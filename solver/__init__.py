@@ -2,7 +2,7 @@
 
 from solver import _drivers as _drivers
 from solver._occa import Kernel, Memory, Tag
-from solver.device import Device, Stream, modes_present
+from solver.device import Device, Stream, build_information, gpu_count, modes_present
 from solver.equations import Burgers
 from solver.errors import (
     ArgumentError,
@@ -16,6 +16,7 @@ from solver.errors import (
 )
 from solver.field import Field
 from solver.grid import Grid
+from solver.jit import cache_directory
 from solver.recorder import Moment, Recorder
 from solver.simulation import Simulation
 
@@ -39,5 +40,8 @@ __all__ = [
     "SolverError",
     "Stream",
     "Tag",
+    "build_information",
+    "cache_directory",
+    "gpu_count",
     "modes_present",
 ]

@@ -242,6 +242,21 @@ class Stream:
         return 0, self.handle
 
 
+def build_information() -> dict[str, Any]:
+    """Return OCCA's version, where it came from, and the modes built in and present."""
+    return {
+        "version": _occa.occa_version,
+        "origin": f"{_occa.occa_origin} {_occa.occa_dir}".strip(),
+        "modes_built": _occa.modes_built(),
+        "modes_present": modes_present(),
+    }
+
+
+def gpu_count(mode: str) -> int:
+    """Return how many GPUs the driver of mode CUDA or HIP shows."""
+    return _occa.device_count(mode)
+
+
 def modes_present() -> list[str]:
     """Return the modes that are built in and have a device on this machine."""
     return [mode for mode in _occa.modes_built() if _occa.is_present(mode)]
@@ -254,7 +269,8 @@ def _parse(name: str) -> tuple[str, list[int]]:
         )
     head, *tail = name.split(":")
     mode = {known.lower(): known for known in MODES}.get(head.lower())
-    if mode is None or len(tail) > 2 or not all(part.isdigit() for part in tail):
+    numbers = {"Serial": 0, "OpenMP": 0, "OpenCL": 2}.get(mode or "", 1)
+    if mode is None or len(tail) > numbers or not all(part.isdigit() for part in tail):
         raise DeviceError(
             f"device must be auto or one of {', '.join(MODES)}, with a number as in CUDA:0, "
             f"got {name!r}; correct the name"
@@ -271,6 +287,15 @@ def _require_present(mode: str) -> None:
         )
         built = ", ".join(_occa.modes_built())
         raise DeviceError(f"mode {mode} must be built in, this build has {built}; {remedy}")
+    if (
+        mode in ("CUDA", "HIP")
+        and _occa.occa_origin == "site"
+        and _occa.occa_version_number < 20000
+    ):
+        raise DeviceError(
+            f"mode {mode} needs the bundled OCCA or a site's OCCA 2, this is a site's {_occa.occa_version}, whose private "
+            "context torch and CuPy cannot share; unset OCCA_DIR and reinstall, or name an OCCA 2"
+        )
     if not _occa.is_present(mode):
         raise DeviceError(
             f"mode {mode} needs a device and driver, none is found on this machine; "

@@ -4,6 +4,7 @@ import numpy as np
 
 from solver.device import Device
 from solver.field import Field
+from solver.kernel import shipped
 from solver.precision import real_literal, real_type
 
 
@@ -16,7 +17,7 @@ class FiniteCheck:
         self._counts = device.allocate((groups * group,), "int32")
         self._host = np.empty(groups * group, np.int32)
         self._kernel = device.build(
-            "finite.okl",
+            shipped("finite.okl"),
             "count_nonfinite",
             {
                 "dfloat": real_type(str(field.dtype)),

@@ -29,6 +29,11 @@ class Grid:
     extent: tuple[tuple[float, float], ...]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.points, tuple | list) or not isinstance(self.extent, tuple | list):
+            raise ParameterError(
+                f"grid.points and grid.extent must be tuples, one entry per axis, got {self.points!r} and {self.extent!r}; "
+                "write (512,) and ((0.0, 1.0),)"
+            )
         if not self.points or len(self.points) != len(self.extent):
             raise ParameterError(
                 f"grid.points and grid.extent must have one entry per axis, got {self.points} and {self.extent}; match them"

@@ -62,7 +62,7 @@ def cache_directory() -> Path:
 
 
 def prepare_cache() -> Path:
-    """Make the cache, point OCCA at it, and return it.
+    """Make the cache and return it.
 
     Raises
     ------
@@ -79,19 +79,19 @@ def prepare_cache() -> Path:
             f"the kernel cache must be writable, got {error.strerror} for {cache}; "
             "set OCCA_CACHE_DIR to a writable folder"
         ) from None
-    _occa.configure(f"{occa_directory()}/", f"{cache}/")
     return cache
 
 
 @contextlib.contextmanager
 def exclusive(cache: Path) -> Iterator[None]:
-    """Hold the cache against every other process and thread.
+    """Point OCCA at the cache and hold it against every other process and thread.
 
     Locks of OCCA's own that a killed process left in it are cleared.
     """
     with _in_process, open(cache / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         shutil.rmtree(cache / "locks", ignore_errors=True)
+        _occa.configure(f"{occa_directory()}/", f"{cache}/")
         yield
 
 
@@ -103,7 +103,10 @@ class Output:
 
 @contextlib.contextmanager
 def captured_output() -> Iterator[Output]:
-    """Redirect the file descriptors 1 and 2, which compilers inherit, and keep what was written."""
+    """Redirect the file descriptors 1 and 2, which compilers inherit, and keep what was written.
+
+    The whole process is redirected: what other threads print meanwhile is kept, too.
+    """
     output = Output()
     sys.stdout.flush()
     sys.stderr.flush()

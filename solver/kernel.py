@@ -17,7 +17,8 @@ import numpy as np
 from solver import _occa, jit
 from solver.errors import KernelBuildError
 
-_SHIPPED = (jit.package_directory() / "kernels", Path(__file__).parent.parent / "kernels")
+# A checkout's own kernels come first, so that an editable install needs no reinstall for them.
+_SHIPPED = (Path(__file__).parent.parent / "kernels", jit.package_directory() / "kernels")
 _INCLUDE = re.compile(r'^[ \t]*#include[ \t]+"([^"]+)"[^\n]*$', re.MULTILINE)
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 _DEFINE = re.compile(r"^[ \t]*#define[ \t]+(\w+)[ \t]+(\d+)[ \t]*$", re.MULTILINE)
@@ -78,10 +79,15 @@ def read(source: str | os.PathLike[str]) -> tuple[str, str]:
 
     OCCA 1 neither hashes included files nor parses what follows them on the next line.
     """
-    if isinstance(source, str) and "@kernel" in source:
+    if isinstance(source, str) and ("@kernel" in source or "\n" in source):
         return _flatten(source, Path.cwd(), "the source text"), "source"
     path = _find(Path(source), Path.cwd())
     return _flatten(path.read_text(), path.parent, path.name), path.stem
+
+
+def shipped(name: str) -> Path:
+    """Return the file of a kernel that belongs to this package, whatever lies in the current folder."""
+    return next(folder / name for folder in _SHIPPED if (folder / name).is_file()).resolve()
 
 
 def _find(path: Path, beside: Path) -> Path:

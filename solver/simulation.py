@@ -8,7 +8,7 @@ import numpy as np
 
 from solver.device import Device
 from solver.equations import Burgers
-from solver.errors import DivergenceError, ParameterError
+from solver.errors import DivergenceError, ParameterError, ShapeError
 from solver.field import Field
 from solver.finite import FiniteCheck
 from solver.grid import Grid
@@ -78,6 +78,11 @@ class Simulation:
         self._mark_good()
 
     @property
+    def dt_taken(self) -> float | None:
+        """The length of the last step, None before the first."""
+        return None if math.isnan(self._run_dt) else self._run_dt
+
+    @property
     def moment(self) -> Moment:
         """Where the simulation stands."""
         return Moment(self.step, self.time)
@@ -99,7 +104,8 @@ class Simulation:
         Raises
         ------
         DivergenceError
-            The state is no longer finite; it is set back to the last finite step, and so is the recorder.
+            The state is no longer finite. It is set back to the last finite step, and so is the recorder; where values
+            written from outside were the cause, to the last check.
         """
         for dt, count in self.plan(until, steps):
             self.take(dt, count, recorder)
@@ -133,7 +139,7 @@ class Simulation:
         DivergenceError
             Naming the first step, its time and the first point that is not finite.
         """
-        if self.step == self._good_step:
+        if self.step == self._good.step:
             return
         if self._finite.count():
             self._locate_divergence(recorder)
@@ -172,20 +178,19 @@ class Simulation:
     def take(self, dt: float, count: int, recorder: Recorder | None = None) -> None:
         """Take ``count`` steps of length ``dt``, looking for non-finite values every 2²⁶ point updates; see `advance`."""
         while count:
-            burst = min(count, self._good_step + self._check_every - self.step)
+            burst = min(count, self._good.step + self._check_every - self.step)
             self._burst(dt, burst, recorder)
             count -= burst
-            if self.step - self._good_step >= self._check_every:
+            if self.step - self._good.step >= self._check_every:
                 self.check(recorder)
 
     def _burst(self, dt: float, steps: int, recorder: Recorder | None) -> None:
         if self._is_stale:
-            self._last_good.copy_from(self.u)
-            self._is_stale = False
+            self._keep_good()
         if dt != self._run_dt or not self._history:
             self._run_start, self._run_dt = self.moment, dt
             self._history.append([dt, 0])
-        recording = recorder.plan(self.step, steps) if recorder else NOTHING
+        recording = self._plan_recording(recorder, steps) if recorder else NOTHING
         if self._scheme.has_march:
             self._scheme.march(self.u, dt, steps, recording)
         else:
@@ -195,6 +200,14 @@ class Simulation:
         self._history[-1][1] += steps
         self.step += steps
         self.time = self._run_start.time + (self.step - self._run_start.step) * dt
+
+    def _plan_recording(self, recorder: Recorder, steps: int) -> Recording:
+        into, wanted = recorder.into, (self.u.components * self.grid.size, self.u.dtype)
+        if (into.shape[1], into.dtype) != wanted:
+            raise ShapeError(
+                f"a recorder of this simulation must have rows of {wanted[0]} {wanted[1]} values, got {into!r}; allocate it so"
+            )
+        return recorder.plan(self.step, steps)
 
     def _step_by_step(self, dt: float, steps: int, recording: Recording) -> None:
         row = 0
@@ -209,37 +222,60 @@ class Simulation:
         for component in range(self.u.components):
             row[component * size : (component + 1) * size].copy_from(self.u.interior[component])
 
+    def _keep_good(self) -> None:
+        if self._finite.count():
+            raise _divergence(self.moment, self._first_bad_point(), True, self.limit)
+        self._last_good.copy_from(self.u)
+        self._is_stale = False
+
     def _mark_good(self) -> None:
         """Note the state as finite; it is copied when the next step is about to overwrite it."""
-        self._good_step, self._good_time, self._is_stale = self.step, self.time, self.step > 0
+        self._good, self._is_stale = self.moment, self.step > 0
         self._history: list[list[Any]] = []  # [dt, steps] since then, in order
 
     def _locate_divergence(self, recorder: Recorder | None) -> None:
-        """Repeat the steps since the last good state one by one, and stop before the first bad one."""
+        """Repeat the steps since the last good state one by one, and stop before the first bad one.
+
+        Where the repetition stays finite, someone else wrote the bad values, and the last good state is what is left.
+        """
+        found, location = self.moment, self._first_bad_point()
         repeat = [dt for dt, count in self._history for _ in range(count)]
+        before = Field(self.device, self.grid, self.u.components, self.u.ghost, str(self.u.dtype))
         self.u.copy_from(self._last_good)
-        self.step, self.time = self._good_step, self._good_time
+        self.step, self.time = self._good
+        from_outside = True
         for dt in repeat:
+            before.copy_from(self.u)
             self._scheme.step(self.u, dt)
             if self._finite.count():
+                found, location = Moment(self.step + 1, self.time + dt), self._first_bad_point()
+                from_outside = False
+                self.u.copy_from(before)
                 break
-            self._last_good.copy_from(self.u)
             self.step, self.time = self.step + 1, self.time + dt
-        values = self.u.to_host()
-        index = tuple(int(i[0]) for i in np.nonzero(~np.isfinite(values)))
-        location = tuple(float(axis[index[1:]]) for axis in self.grid.coordinates())
-        self.u.copy_from(self._last_good)
+        if from_outside:
+            self.u.copy_from(self._last_good)
+            self.step, self.time = self._good
         self._mark_good()
-        self._run_dt = math.nan
         if recorder:
             recorder.forget_after(self.step)
-        raise DivergenceError(
-            f"the solution must stay finite, it is not after step {self.step + 1} (time {self.time + dt:g}) at point {index[1:]} "
-            f"(x = {', '.join(f'{x:g}' for x in location)}); reduce dt (stability limit {self.limit:.3g}) or refine the grid",
-            step=self.step + 1,
-            time=self.time + dt,
-            location=location,
-        )
+        raise _divergence(found, location, from_outside, self.limit)
+
+    def _first_bad_point(self) -> tuple[float, ...]:
+        values = self.u.to_host()
+        index = tuple(int(axis[0]) for axis in np.nonzero(~np.isfinite(values)))
+        return tuple(float(axis[index[1:]]) for axis in self.grid.coordinates())
+
+
+def _divergence(
+    moment: Moment, location: tuple[float, ...], from_outside: bool, limit: float
+) -> DivergenceError:
+    where = f"(time {moment.time:g}) at x = {', '.join(f'{x:g}' for x in location)}"
+    if from_outside:
+        text = f"is not at step {moment.step} {where}, by values written from outside; correct what writes into the field"
+    else:
+        text = f"is not after step {moment.step} {where}; reduce dt (stability limit {limit:.3g}) or refine the grid"
+    return DivergenceError(f"the solution must stay finite, it {text}", *moment, location)
 
 
 def _require_stable(dt: float | None, limit: float, force: bool) -> float | None:

@@ -2,11 +2,9 @@
 
 A stage is ``u <- start_weight * u0 + step_weight * (u + dt L(u))``, u0 the state at the start of the step.
 
-Source: Shu & Osher 1988, eqs. 2.16 and 2.18, doi:10.1016/0021-9991(88)90177-5.
+Source: Shu & Osher 1988, eq. 2.18, doi:10.1016/0021-9991(88)90177-5.
 """
 
 Stages = tuple[tuple[float, float], ...]
 
-EULER: Stages = ((0.0, 1.0),)
-SSP_RK2: Stages = ((0.0, 1.0), (0.5, 0.5))
 SSP_RK3: Stages = ((0.0, 1.0), (0.75, 0.25), (1 / 3, 2 / 3))

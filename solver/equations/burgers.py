@@ -9,6 +9,7 @@ from solver.device import Device
 from solver.errors import ParameterError
 from solver.field import Field
 from solver.grid import Grid
+from solver.kernel import shipped
 from solver.precision import real_literal, real_type
 from solver.recorder import NOTHING, Recording
 from solver.steppers import SSP_RK3
@@ -91,7 +92,12 @@ class Scheme:
     ghost: ClassVar[int]
     _march: Kernel
     tile: ClassVar[dict[str, int]] = {"Serial": 4096, "OpenMP": 4096}
-    march_limit: ClassVar[dict[str, int]] = {"Serial": 8192, "OpenMP": 8192}
+    march_limit: ClassVar[dict[str, int]] = {
+        "Serial": 8192,
+        "OpenMP": 8192,
+        "CUDA": 1024,
+        "HIP": 1024,
+    }
 
     def __init__(self, device: Device, grid: Grid, nu: float, dtype: str):
         self._device, self._grid, self._nu, self._dtype = device, grid, nu, dtype
@@ -102,7 +108,7 @@ class Scheme:
             "BLOCK": self.tile.get(device.mode, 256),
             "GHOST_TRIPS": 8 if device.is_host else points,
         }
-        self.has_march = points <= self.march_limit.get(device.mode, 1024)
+        self.has_march = points <= self.march_limit.get(device.mode, 256)
         self._unrecorded = device.allocate((0,), dtype)
         self._dt: float = math.nan
         self._scalars: tuple[float, ...] = ()
@@ -142,7 +148,7 @@ class Scheme:
         return kernel
 
     def _build(self, name: str) -> Kernel:
-        return self._device.build(self.source, name, self._defines)
+        return self._device.build(shipped(self.source), name, self._defines)
 
     def _field(self) -> Field:
         return Field(self._device, self._grid, ghost=self.ghost, dtype=self._dtype)

@@ -129,22 +129,12 @@ void bind_device(py::module_ &m) {
       .def_readonly("mode", &DeviceState::mode)
       .def_readonly("ordinal", &DeviceState::ordinal)
       .def_property_readonly("stream", [](const DeviceState &d) { return d.stream; })
-      .def_property_readonly("own_stream", [](const DeviceState &d) { return d.own_stream_handle; })
       .def_property_readonly("memory_bytes", [](const DeviceState &d) { return d.handle.memorySize(); })
       .def_property_readonly(
           "dlpack_device",
           [](const DeviceState &d) { return py::make_tuple(d.dlpack_type(), d.is_host() ? 0 : d.ordinal); })
       .def_property_readonly("transfers", &transfers)
       .def("set_stream", &DeviceState::set_stream, py::arg("native"))
-      .def(
-          "order_after",
-          [](DeviceState &d, uintptr_t other) {
-            if (d.runtime) {
-              d.enter();
-              d.runtime->order(other, d.stream);
-            }
-          },
-          py::arg("stream"))
       .def("tag", [](DevicePtr d) { return std::make_shared<Tag>(std::move(d)); })
       .def("finish", &DeviceState::finish);
 }

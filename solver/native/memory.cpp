@@ -267,22 +267,6 @@ py::dict cuda_array_interface(Memory &self) {
       py::arg("data") = py::make_tuple(self.size() ? reinterpret_cast<uintptr_t>(self.pointer()) : 0, self.readonly),
       py::arg("stream") = stream);
 }
-
-std::unique_ptr<Memory> wrap_address(const DevicePtr &device, uintptr_t pointer, std::vector<int64_t> shape,
-                                     const py::object &dtype, py::object owner) {
-  if (!device->has_addresses())
-    throw Error{"DeviceError", "mode OpenCL has no addresses to wrap; allocate and copy instead"};
-  auto memory = std::make_unique<Memory>();
-  memory->allocation = std::make_shared<Allocation>();
-  memory->allocation->device = device;
-  memory->allocation->owner = std::move(owner);
-  memory->allocation->pointer = reinterpret_cast<char *>(pointer);
-  memory->dtype = dtype_from(dtype);
-  memory->shape = std::move(shape);
-  memory->strides = row_major(memory->shape);
-  memory->allocation->bytes = memory->bytes();
-  return memory;
-}
 }  // namespace
 
 const DtypeInfo &info(Dtype dtype) { return kDtypes[static_cast<int>(dtype)]; }
@@ -309,7 +293,12 @@ void Allocation::release() noexcept {
   {
     DeviceLock lock(*device);
     try {
-      if (handle.isInitialized()) device->enter();
+      if (handle.isInitialized() || owner) device->enter();
+      // The producer may hand the bytes to someone on another stream at once: kernels that use them must be done.
+      if (device->runtime && owner) {
+        ++device->transfers.synchronizations;
+        device->runtime->synchronize(device->stream);
+      }
       handle = occa::memory();
     } catch (...) {
       leaked = true;
@@ -554,6 +543,4 @@ while views live.)")
       },
       py::arg("device"), py::arg("shape"), py::arg("dtype"));
   m.def("wrap", &import_dlpack, py::arg("device"), py::arg("producer"));
-  m.def("wrap_address", &wrap_address, py::arg("device"), py::arg("pointer"), py::arg("shape"), py::arg("dtype"),
-        py::arg("owner"));
 }

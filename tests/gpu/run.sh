@@ -5,7 +5,8 @@
 #   INSITU_OCCA_SOURCE=occa-0.4.1.tar.gz [INSITU_WHEELS=folder] tests/gpu/run.sh [OUTPUT]
 #
 # INSITU_OCCA_SOURCE  the OCCA release archive, carried along
-# INSITU_WHEELS       wheels of what python3 lacks (jsonargparse, docstring_parser, typeshed_client, beartype, mpich, ...)
+# INSITU_WHEELS       wheels of what python3 lacks of: scikit-build-core pybind11 ninja jsonargparse docstring_parser
+#                     typeshed_client importlib_resources jaxtyping wadler_lindig beartype mpi4py mpich tqdm pytest-timeout
 # OUTPUT              where summary.json, the test log and the run directory go; ./gpu-check where it is left out
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -24,6 +25,7 @@ if [ -n "${INSITU_WHEELS:-}" ]; then
   python -m pip install --quiet --no-index --no-deps --find-links "$INSITU_WHEELS" "$INSITU_WHEELS"/*.whl
 fi
 export CUDA_HOME=${CUDA_HOME:-/usr/local/cuda}
+export PATH=$PATH:$CUDA_HOME/bin
 begin=$SECONDS
 python -m pip install --quiet --no-build-isolation --no-deps --no-index -C build-dir="$scratch/build" "$root"
 built=$((SECONDS - begin))
@@ -31,7 +33,7 @@ built=$((SECONDS - begin))
 cd "$scratch"
 cp -r "$root/tests" "$root/pyproject.toml" "$root/jobs" .
 failed=0
-INSITU_REQUIRE_MODES=CUDA python -m pytest -q -m gpu -p no:cacheprovider 2>&1 | tee "$output/gpu-tests.log" || failed=1
+INSITU_REQUIRE_MODES=CUDA python -m pytest -q -m gpu -W default -p no:cacheprovider tests/gpu 2>&1 | tee "$output/gpu-tests.log" || failed=1
 python -m insitu run jobs/burgers.yaml --device CUDA --output "$output/run" || failed=1
 python "$root/tests/gpu/summary.py" "$output" "$built" "$failed"
 exit "$failed"

@@ -108,11 +108,11 @@ MOCK cuModuleLoad(void **module, const char *path) {
   char *text = calloc(length + 1, 1);
   if (fread(text, 1, length, file) != (size_t)length) return FILE_NOT_FOUND;
   fclose(file);
-  note("cuModuleLoad kind=%s", text[0] == 0x7f ? "cubin" : "ptx");
+  note("cuModuleLoad kind=%s module=%p", text[0] == 0x7f ? "cubin" : "ptx", text);
   *module = text;
   return OK;
 }
-MOCK cuModuleUnload(void *module) { free(module); return OK; }
+MOCK cuModuleUnload(void *module) { note("cuModuleUnload module=%p", module); free(module); return OK; }
 MOCK cuModuleGetFunction(void **out, void *module, const char *name) {
   Function *function = calloc(1, sizeof *function);
   strncpy(function->name, name, sizeof function->name - 1);

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from insitu import Sampler, as_torch
-from solver import Burgers, DivergenceError, Grid, Moment, Simulation
+from solver import Burgers, DivergenceError, Grid, Moment, ShapeError, Simulation
 
 GRID = Grid(points=(40,), extent=((0.0, 2 * np.pi),))
 
@@ -88,6 +88,39 @@ def test_a_diverged_run_leaves_finite_snapshots(host_device):
         sampler.check(simulation)
     assert sampler.count == caught.value.step - 1 > 0
     assert torch.isfinite(sampler.snapshots).all()
+
+
+@pytest.mark.parametrize("window", [10, 25, 200])
+@pytest.mark.parametrize("early", [False, True])
+def test_a_diverged_run_leaves_finite_snapshots_in_a_turned_ring(
+    host_device, window, early, monkeypatch
+):
+    if early:
+        monkeypatch.setattr("solver.simulation._CHECK_WORK", 40 * 5)
+        monkeypatch.setattr("solver.simulation._CHECK_LEAST", 5)
+    simulation = Simulation(host_device, GRID, Burgers(nu=1.0), dt=1.0, force=True)
+    sampler = Sampler(host_device, 40, window)
+    with pytest.raises(DivergenceError) as caught:
+        list(sampler.follow(simulation, steps=67))
+        sampler.check(simulation)
+    last = caught.value.step - 1
+    assert torch.isfinite(sampler.snapshots).all()
+    assert (
+        all(moment.step <= last for moment in sampler.moments)
+        and len(sampler.moments) == sampler.count
+    )
+    if early or window == 200:
+        assert sampler.moments[-1].step == last
+        clean = Simulation(host_device, GRID, Burgers(nu=1.0), dt=1.0, force=True)
+        states = {moment.step: clean.u.to_host()[0] for moment in clean.steps(steps=last)}
+        truth = np.array([states[moment.step] for moment in sampler.moments])
+        assert np.array_equal(sampler.snapshots.numpy(), truth)
+
+
+def test_a_ring_of_another_width_is_refused(host_device):
+    sampler = Sampler(host_device, 80, window=3)
+    with pytest.raises(ShapeError, match="rows of 40 float64 values"):
+        list(sampler.follow(make(host_device), steps=2))
 
 
 def test_bad_windows(host_device):

@@ -312,7 +312,8 @@ def test_a_wrapped_array_is_asked_for_our_stream_used_in_place_and_not_freed(run
     call = of(log, "wrapped_launch", "cuLaunchKernel")[0]
     assert int(call["arg5"].split(":")[1], 16) == result["doubles"]
     assert log.names("wrapped_copy")[0] == "cuMemcpyHtoDAsync"
-    assert log.names("wrapped_drop") == []
+    # Its library may hand the bytes to another stream at once, so the last kernel must be done.
+    assert log.names("wrapped_drop") == ["cuStreamSynchronize"]
 
 
 def test_bad_arguments_never_reach_the_driver(run):

@@ -100,12 +100,23 @@ def test_divergence_names_the_step_and_keeps_the_finite_part(device, grid):
     assert (again.value.step, again.value.location) == (error.step, error.location)
 
 
-def test_a_nan_put_into_the_field_is_found(host_device):
-    simulation = make(host_device, "conservative")
-    simulation.advance(steps=5)
+@pytest.mark.parametrize("before", [0, 5])
+@pytest.mark.parametrize("scheme", ["miniapp", "conservative"])
+def test_a_nan_from_outside_is_named_as_such(host_device, scheme, before):
+    simulation = make(host_device, scheme, dt=1e-3)
+    simulation.advance(steps=before)
+    good = simulation.u.to_host()
     np.asarray(simulation.u)[0, 20] = np.nan
-    with pytest.raises(DivergenceError, match="after step 6"):
+    with pytest.raises(DivergenceError, match="written from outside") as caught:
         simulation.advance(steps=5)
+    x = GRID.coordinates()[0]
+    # Before the first step nothing looks at the state: there the bad values have spread when they are found.
+    assert caught.value.location[0] == x[20] if before else 0 <= caught.value.location[0] <= x[20]
+    assert simulation.step == before
+    np.asarray(simulation.u)[0, 20] = good[0, 20]
+    np.copyto(np.asarray(simulation.u), good)
+    simulation.advance(steps=5)
+    assert np.isfinite(simulation.u.to_host()).all() and simulation.step == before + 5
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,12 @@
-// Forced into OCCA 1.0.8's CUDA sources. Three purposes:
+// Forced into OCCA 1.0.8's CUDA sources. Four purposes:
 // the driver's symbols are weak, so that the library loads on a machine without a driver; OCCA uses the primary
-// context, which torch and CuPy use too, in place of a private one; calls that CUDA 13 changed keep their old form.
+// context, which torch and CuPy use too, in place of a private one; a module is unloaded once, though each loop nest of a
+// kernel asks for it; calls that CUDA 13 changed keep their old form.
 #pragma once
 #include <cuda.h>
+
+#include <mutex>
+#include <set>
 
 #define INSITU_WEAK(function) extern "C" __attribute__((weak)) decltype(function) function;
 INSITU_WEAK(cuInit)
@@ -80,6 +84,31 @@ inline CUresult destroyStream(CUstream stream) {
   return error == CUDA_ERROR_DEINITIALIZED ? CUDA_SUCCESS : error;
 }
 
+struct Modules {
+  std::mutex mutex;
+  std::set<CUmodule> loaded;
+  static Modules &all() {
+    static Modules *modules = new Modules;
+    return *modules;
+  }
+};
+
+inline CUresult load(CUmodule *module, const char *file) {
+  const CUresult error = cuModuleLoad(module, file);
+  std::lock_guard<std::mutex> guard(Modules::all().mutex);
+  if (!error) Modules::all().loaded.insert(*module);
+  return error;
+}
+
+inline CUresult unload(CUmodule module) {
+  {
+    std::lock_guard<std::mutex> guard(Modules::all().mutex);
+    if (!Modules::all().loaded.erase(module)) return CUDA_SUCCESS;
+  }
+  const CUresult error = cuModuleUnload(module);
+  return error == CUDA_ERROR_DEINITIALIZED ? CUDA_SUCCESS : error;
+}
+
 #if CUDA_VERSION >= 13000
 inline CUmemLocation location(CUdevice device) {
   CUmemLocation where = {};
@@ -102,6 +131,8 @@ inline CUresult prefetch(CUdeviceptr pointer, size_t bytes, CUdevice device, CUs
 #undef cuCtxDestroy
 #undef cuStreamDestroy
 #define cuInit insitu_driver::init
+#define cuModuleLoad insitu_driver::load
+#define cuModuleUnload insitu_driver::unload
 #define cuCtxCreate insitu_driver::retain
 #define cuCtxDestroy insitu_driver::release
 #define cuStreamDestroy insitu_driver::destroyStream
