@@ -8,6 +8,9 @@ from solver.kernel import shipped
 from solver.precision import real_literal, real_type
 
 
+_FEW = 1 << 16  # values that one thread has counted before a team has met
+
+
 class FiniteCheck:
     """Counts the non-finite values of one field on its device; a few kilobytes of counts come to the host."""
 
@@ -27,6 +30,9 @@ class FiniteCheck:
                 "ZERO": real_literal(0, str(field.dtype)),
             },
         )
+
+        if field.memory.size < _FEW:
+            self._kernel.threads = 1
 
     def count(self) -> int:
         """Return how many values, ghosts included, are not finite."""

@@ -40,7 +40,7 @@ def test_the_miniapp_equals_its_twin(gpu_device, dtype):
     assert np.abs(recorder.into.to_host() - twin).max() < (1e-13 if dtype == "float64" else 1e-5)
 
 
-@pytest.mark.parametrize("points", [512, 4096])
+@pytest.mark.parametrize("points", [512, 1024, 4096])
 def test_the_conservative_scheme_equals_its_twin(gpu_device, points):
     grid = Grid(points=(points,), extent=((0.0, 2 * np.pi),))
     simulation = Simulation(gpu_device, grid, Burgers(nu=0.01), dt=1e-5)
@@ -126,6 +126,22 @@ def test_launches_on_an_external_stream_are_ordered_both_ways(gpu_device):
     kernel(x.numel(), 1.0, *wrapped)
     gpu_device.finish()
     assert torch.equal(y, torch.full_like(y, 6.0))
+
+
+def test_a_dropped_wrap_waits_for_the_kernel_that_reads_it(gpu_device):
+    kernel = gpu_device.build(AXPY, "axpy")
+    y = torch.zeros(1 << 20, dtype=torch.float64, device="cuda")
+    x = torch.ones_like(y)
+    torch.cuda.synchronize()
+    target, source = gpu_device.wrap(y), gpu_device.wrap(x)
+    with torch.cuda.stream(torch.cuda.ExternalStream(gpu_device.stream.handle)):
+        torch.cuda._sleep(SLOW)
+    kernel(x.numel(), 1.0, source, target)
+    del source, x
+    reused = torch.full_like(y, 99.0)
+    gpu_device.finish()
+    torch.cuda.synchronize()
+    assert torch.equal(y, torch.ones_like(y)) and float(reused[0]) == 99.0
 
 
 def test_sampling_moves_nothing_through_the_host(gpu_device):

@@ -33,4 +33,6 @@ def test_a_corrupt_archive(tmp_path, content):
     done = configure(tmp_path, archive)
     assert done.returncode != 0
     text = " ".join(done.stderr.split())
-    assert "must be the OCCA release 0.4.1 with SHA-256 b0db99c5" in text and "obtain it again" in text
+    assert (
+        "must be the OCCA release 0.4.1 with SHA-256 b0db99c5" in text and "obtain it again" in text
+    )
