@@ -7,7 +7,6 @@ from solver.field import Field
 from solver.kernel import shipped
 from solver.precision import real_literal, real_type
 
-
 _FEW = 1 << 16  # values that one thread has counted before a team has met
 
 
