@@ -41,14 +41,14 @@ _insitu_install() {
     return 1
   fi
   echo "set_env.sh: first use, installing into $INSITU_HOME/.venv (a few minutes)" >&2
-  _insitu_flags='' _insitu_extras=${INSITU_EXTRAS:-test,mpich}
+  _insitu_flags='' _insitu_extras=${INSITU_EXTRAS:-test,mpich} _insitu_pins=$INSITU_HOME/constraints.txt
   if [ "$1" != generic ]; then
-    # A site's Python brings torch and an mpi4py built on the site's MPI; keep both.
-    _insitu_flags=--system-site-packages _insitu_extras=${INSITU_EXTRAS:-test}
+    # A site's Python brings torch and an mpi4py built on the site's MPI; keep both, whatever their versions.
+    _insitu_flags=--system-site-packages _insitu_extras=${INSITU_EXTRAS:-test} _insitu_pins=/dev/null
   fi
   "$_insitu_python" -m venv ${_insitu_flags:+"$_insitu_flags"} "$INSITU_HOME/.venv" &&
     "$INSITU_HOME/.venv/bin/python" -m pip install --quiet --upgrade pip &&
-    "$INSITU_HOME/.venv/bin/python" -m pip install --quiet --constraint "$INSITU_HOME/constraints.txt" \
+    "$INSITU_HOME/.venv/bin/python" -m pip install --quiet --constraint "$_insitu_pins" \
       --editable "${INSITU_HOME}[${_insitu_extras}]" &&
     touch "$INSITU_HOME/.venv/.insitu-installed"
 }
@@ -76,5 +76,5 @@ if [ "$_insitu_status" -eq 0 ]; then
 fi
 
 unset -f _insitu_site _insitu_modules _insitu_install _insitu_activate
-unset _insitu_self _insitu_name _insitu_python _insitu_flags _insitu_extras
+unset _insitu_self _insitu_name _insitu_python _insitu_flags _insitu_extras _insitu_pins
 eval "unset _insitu_status; [ $_insitu_status -eq 0 ]"
