@@ -22,7 +22,7 @@ from insitu.report import (
 from insitu.sampler import Sampler
 from insitu.timing import Ledger
 from insitu.training import TrainingRecord
-from solver import Device, Simulation
+from solver import Device, DeviceError, Simulation
 
 __all__ = ["Progress", "learn", "run", "run_case"]
 
@@ -112,6 +112,9 @@ def run_case(
                 save_split(
                     folder, case.grid, sampler.moments, results[case.learning.splits[0]], ledger
                 )
+    except DeviceError as error:
+        report.fail(error)
+        raise RuntimeError(f"the device failed during the run: {error}") from error
     except Exception as error:
         report.fail(error)
         save_snapshots(folder, case.grid, sampler)

@@ -15,6 +15,7 @@ from helpers.burgers_twin import miniapp
 import insitu
 from insitu import cli
 from insitu.reduction import POD
+from solver import DeviceError
 
 CASE = Path(__file__).parent.parent.parent / "jobs" / "burgers.yaml"
 SHORT = ["--time.steps=301", "--learning.model.init_args.training.epochs=4"]
@@ -209,6 +210,41 @@ def test_a_diverging_run_ends_with_3_and_saves_what_it_had(tmp_path, capsys):
     assert report["status"] == "diverged" and report["error"] in error
     assert len(saved["u"]) == report["simulation"]["steps"] > 0
     assert np.isfinite(saved["u"]).all()
+
+
+def test_a_run_that_fails_later_says_so_in_its_report(tmp_path, capsys):
+    arguments = ["run", str(CASE), "--output", str(tmp_path), "--time.steps=101"]
+    assert cli.main([*arguments, "--learning.reduction.init_args.rank=300"]) == 2
+    assert capsys.readouterr().err.count("\n") >= 1
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["status"] == "failed" and "300" in report["error"]
+    assert len(np.load(tmp_path / "snapshots.npz")["u"]) == 101
+    assert cli.main(["forecast", str(tmp_path)]) == 2
+
+
+def test_a_device_that_fails_during_the_run_is_not_bad_input(tmp_path, monkeypatch, capsys):
+    def fault(*_):
+        raise DeviceError("CUDA device 0: stream synchronize failed with status 700")
+
+    monkeypatch.setattr("insitu.sampler.Sampler.check", fault)
+    arguments = ["run", str(CASE), "--output", str(tmp_path), "--time.steps=101"]
+    assert cli.main(arguments) == 1
+    assert "the device failed during the run" in capsys.readouterr().err
+    assert json.loads((tmp_path / "report.json").read_text())["status"] == "failed"
+
+
+def test_an_earlier_runs_results_do_not_survive(tmp_path):
+    for name in ("model.pt", "basis.npz", "series.csv", "forecast.npz"):
+        (tmp_path / name).write_text("old")
+    (tmp_path / "notes.txt").write_text("mine")
+    flags = ["--time.dt=0.1", "--time.force=true", "--time.steps=400", "--output", str(tmp_path)]
+    assert cli.main(["run", str(CASE), *flags]) == 3
+    assert {path.name for path in tmp_path.iterdir() if path.is_file()} == {
+        "case.yaml",
+        "report.json",
+        "snapshots.npz",
+        "notes.txt",
+    }
 
 
 def test_debug_shows_the_traceback():
