@@ -1,23 +1,25 @@
 """Snapshots written on the device while a simulation advances."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from solver._occa import Memory
 from solver.errors import ParameterError, ShapeError
 
 
-@dataclass(frozen=True)
-class Recording:
-    """What one launch records: after ``due`` steps the first of ``rows`` snapshots, then one every ``every`` steps."""
+class Recording(NamedTuple):
+    """What one launch records: after ``due`` steps the first of ``rows`` snapshots, then one every ``every`` steps.
+
+    They go to the rows of ``into`` from ``start_row`` on; None where nothing is recorded.
+    """
 
     due: int
     every: int
+    start_row: int
     rows: int
     into: Memory | None
 
 
-NOTHING = Recording(due=0, every=1, rows=0, into=None)
+NOTHING = Recording(due=0, every=1, start_row=0, rows=0, into=None)
 
 
 class Moment(NamedTuple):
@@ -47,6 +49,8 @@ class Recorder:
         Steps between snapshots.
     into : Memory
         Shape ``(capacity, dof)`` on the simulation's device, in its dtype; row-major, so kernels write it in place.
+    capacity : int
+        Rows.
     count : int
         Rows filled.
     """
@@ -62,6 +66,7 @@ class Recorder:
             )
         self.every = every
         self.into = into
+        self.capacity: int = into.shape[0]
         self.count = 0
         self._runs: list[_Run] = []
 
@@ -73,7 +78,7 @@ class Recorder:
     @property
     def room(self) -> int:
         """Rows still free."""
-        return self.into.shape[0] - self.count
+        return self.capacity - self.count
 
     def steps_until_full(self, step: int) -> int:
         """Return how many steps from ``step`` fill the last free row."""
@@ -99,12 +104,8 @@ class Recorder:
             )
         if not rows:
             return NOTHING
-        return Recording(
-            self.every - step % self.every,
-            self.every,
-            rows,
-            self.into[self.count : self.count + rows],
-        )
+        due = self.every - step % self.every
+        return Recording(due, self.every, self.count, rows, self.into)
 
     def fill(self, start: Moment, dt: float, steps: int) -> None:
         """Note that ``steps`` steps of ``dt`` from ``start`` have been recorded."""

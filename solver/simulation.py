@@ -71,6 +71,7 @@ class Simulation:
         self.step, self.time = 0, 0.0
         self._run_start, self._run_dt = self.moment, math.nan
         self._is_stale = False
+        self._recorder: Recorder | None = None  # the last one found to fit
         self._finite = FiniteCheck(device, self.u)
         self._check_every = max(_CHECK_LEAST, _CHECK_WORK // grid.size)
         self._last_good = Field(device, grid, equation.components, equation.ghost, dtype)
@@ -202,11 +203,14 @@ class Simulation:
         self.time = self._run_start.time + (self.step - self._run_start.step) * dt
 
     def _plan_recording(self, recorder: Recorder, steps: int) -> Recording:
+        if recorder is self._recorder:
+            return recorder.plan(self.step, steps)
         into, wanted = recorder.into, (self.u.components * self.grid.size, self.u.dtype)
         if (into.shape[1], into.dtype) != wanted:
             raise ShapeError(
                 f"a recorder of this simulation must have rows of {wanted[0]} {wanted[1]} values, got {into!r}; allocate it so"
             )
+        self._recorder = recorder
         return recorder.plan(self.step, steps)
 
     def _step_by_step(self, dt: float, steps: int, recording: Recording) -> None:
@@ -214,7 +218,7 @@ class Simulation:
         for n in range(1, steps + 1):
             self._scheme.step(self.u, dt)
             if recording.into is not None and n == recording.due + row * recording.every:
-                self._snapshot(recording.into[row])
+                self._snapshot(recording.into[recording.start_row + row])
                 row += 1
 
     def _snapshot(self, row: Any) -> None:

@@ -135,6 +135,7 @@ class Scheme:
             steps,
             recording.due,
             recording.every,
+            recording.start_row,
             recording.rows,
             *self._scalars,
             u.memory,
