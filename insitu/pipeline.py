@@ -119,6 +119,8 @@ def run_case(
         report.fail(error)
         save_snapshots(folder, case.grid, sampler)
         raise
+    else:
+        report.status = "finished"
     finally:
         report.finish(folder, simulation, sampler, ledger)
     return report

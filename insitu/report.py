@@ -136,8 +136,6 @@ class Report:
         self, folder: Path, simulation: Simulation, sampler: Sampler, ledger: Ledger
     ) -> None:
         """Close the run, however it ended: where it stands, its stage times, drawn and written."""
-        if self.status == "running":
-            self.status = "finished"
         self.add_simulation(simulation, sampler, ledger)
         figures.draw_stage_times(folder / "figures" / "stage_times.png", self.stages)
         self.write(folder)
