@@ -68,8 +68,8 @@ def speed():
     return (
         f"{table}\n\nMedians of {result['repeats']} interleaved runs on one core of {result['cpu']}, float64; NumPy, numba and "
         "C++ run the mini-app's scheme.\n\n"
-        f"A snapshot every 10 steps adds: {sampling}. (The target is 3 %; a step of the mini-app's scheme takes {step:.0f} ns here, "
-        "launch and check included, so a snapshot of 2 KB is felt.)\n\n"
+        f"A snapshot every 10 steps adds: {sampling}. (The target is 3 %; a step of the mini-app's scheme takes {step:.0f} ns "
+        "here, launch and check included, so a snapshot of 2 KB is felt.)\n\n"
         f"One launch of an empty kernel, mode {launches['mode']}: {launch}."
     )
 
