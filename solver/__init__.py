@@ -2,6 +2,7 @@
 
 from solver import _drivers as _drivers
 from solver._occa import Kernel, Memory, Tag
+from solver.boundaries import Boundary, Dirichlet, Neumann, Periodic, Wall
 from solver.device import Device, Stream, build_information, gpu_count, modes_present
 from solver.equations import Burgers
 from solver.errors import (
@@ -22,9 +23,11 @@ from solver.simulation import Simulation
 
 __all__ = [
     "ArgumentError",
+    "Boundary",
     "Burgers",
     "Device",
     "DeviceError",
+    "Dirichlet",
     "DivergenceError",
     "Field",
     "Grid",
@@ -33,13 +36,16 @@ __all__ = [
     "Memory",
     "MemoryInUseError",
     "Moment",
+    "Neumann",
     "ParameterError",
+    "Periodic",
     "Recorder",
     "ShapeError",
     "Simulation",
     "SolverError",
     "Stream",
     "Tag",
+    "Wall",
     "build_information",
     "cache_directory",
     "gpu_count",

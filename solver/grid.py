@@ -1,16 +1,20 @@
-"""A uniform, periodic grid."""
+"""A uniform grid and what holds on its sides."""
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from solver.boundaries import Boundary, Periodic, checked
 from solver.errors import ParameterError
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Points at ``start + i * spacing``, i = 0 ... points - 1; the end of an extent is the start's periodic image.
+    """Points of a box, i = 0 ... points - 1 along each axis.
+
+    On a periodic axis they stand at ``start + i * spacing``, and the end of the extent is the start's image. On an axis with
+    sides they are cell centres, at ``start + (i + 1/2) * spacing``, and the sides are faces.
 
     Attributes
     ----------
@@ -18,15 +22,18 @@ class Grid:
         Points along each axis.
     extent : tuple of (float, float)
         Start and end of each axis, in the units of the equation.
+    boundaries : tuple of (Boundary, Boundary), optional
+        The low and high side of each axis; all periodic where it is left out.
 
     Raises
     ------
     ParameterError
-        No points, an empty extent, or lengths that differ.
+        No points, an empty extent, lengths that differ, or boundaries that contradict each other.
     """
 
     points: tuple[int, ...]
     extent: tuple[tuple[float, float], ...]
+    boundaries: tuple[tuple[Boundary, Boundary], ...] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.points, tuple | list) or not isinstance(self.extent, tuple | list):
@@ -50,6 +57,7 @@ class Grid:
                 )
 
         object.__setattr__(self, "points", tuple(int(points) for points in self.points))
+        object.__setattr__(self, "boundaries", checked(self.boundaries, len(self.points)))
 
     @property
     def spacing(self) -> tuple[float, ...]:
@@ -59,14 +67,29 @@ class Grid:
         )
 
     @property
+    def sides(self) -> tuple[tuple[Boundary, Boundary], ...]:
+        """The low and high side of each axis."""
+        return checked(self.boundaries, len(self.points))
+
+    @property
+    def is_periodic(self) -> tuple[bool, ...]:
+        """Whether each axis closes on itself."""
+        return tuple(isinstance(low, Periodic) for low, _ in self.sides)
+
+    @property
     def size(self) -> int:
         """Number of points."""
         return math.prod(self.points)
 
+    def axes(self) -> tuple[np.ndarray, ...]:
+        """Return the points' coordinate along each axis, one host array of shape ``(points,)`` each, float64."""
+        return tuple(
+            start + dx * (np.arange(n) + (0.0 if is_periodic else 0.5))
+            for n, dx, (start, _), is_periodic in zip(
+                self.points, self.spacing, self.extent, self.is_periodic, strict=True
+            )
+        )
+
     def coordinates(self) -> tuple[np.ndarray, ...]:
         """Return the coordinates of all points, one host array of shape ``points`` per axis, float64."""
-        axes = (
-            start + dx * np.arange(n)
-            for n, dx, (start, _) in zip(self.points, self.spacing, self.extent, strict=True)
-        )
-        return tuple(np.meshgrid(*axes, indexing="ij"))
+        return tuple(np.meshgrid(*self.axes(), indexing="ij"))

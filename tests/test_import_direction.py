@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ORDER = [
     ["solver.errors"],
+    ["solver.boundaries"],
     ["solver._drivers", "solver._occa"],
     ["solver.jit"],
     ["solver.kernel"],
