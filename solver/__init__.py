@@ -4,7 +4,7 @@ from solver import _drivers as _drivers
 from solver._occa import Kernel, Memory, Tag
 from solver.boundaries import Boundary, Dirichlet, Neumann, Periodic, Wall
 from solver.device import Device, Stream, build_information, gpu_count, modes_present
-from solver.equations import Burgers
+from solver.equations import AdvectionDiffusion, Burgers, Discretization, Equation
 from solver.errors import (
     ArgumentError,
     DeviceError,
@@ -22,13 +22,16 @@ from solver.recorder import Moment, Recorder
 from solver.simulation import Simulation
 
 __all__ = [
+    "AdvectionDiffusion",
     "ArgumentError",
     "Boundary",
     "Burgers",
     "Device",
     "DeviceError",
     "Dirichlet",
+    "Discretization",
     "DivergenceError",
+    "Equation",
     "Field",
     "Grid",
     "Kernel",

@@ -1,5 +1,6 @@
 """Initial conditions by name, functions of the coordinates."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -8,19 +9,36 @@ import numpy as np
 from solver.errors import ParameterError, ShapeError
 from solver.grid import Grid
 
-INITIAL: dict[str, Callable[..., np.ndarray]] = {
-    "sin": lambda x: np.sin(x),
-    "gaussian": lambda x: np.exp(-((x - x.mean()) ** 2) / (2 * (0.05 * (x.max() - x.min())) ** 2)),
-}
+
+def sine(components: int, *coordinates: np.ndarray) -> np.ndarray:
+    """Return the product of sin over the axes; of a vector, component a has sin along axis a and cos along the others."""
+    if components == 1:
+        return math.prod(np.sin(x) for x in coordinates)
+    return np.stack(
+        [
+            math.prod(np.sin(x) if axis == a else np.cos(x) for axis, x in enumerate(coordinates))
+            for a in range(components)
+        ]
+    )
 
 
-def evaluate(initial: Any, grid: Grid, components: int) -> np.ndarray:
-    """Return the initial values on the host, float64, shape ``(components, *points)``.
+def gaussian(components: int, *coordinates: np.ndarray) -> np.ndarray:
+    """Return a bump of height 1 in the middle, its standard deviation a twentieth of the grid; the same in every component."""
+    exponent = sum(((x - x.mean()) / (0.05 * (x.max() - x.min()))) ** 2 / 2 for x in coordinates)
+    return np.stack([np.exp(-exponent)] * components)
+
+
+INITIAL: dict[str, Callable[..., np.ndarray]] = {"sin": sine, "gaussian": gaussian}
+
+
+def evaluate(initial: Any, grid: Grid, components: int, members: int | None = None) -> np.ndarray:
+    """Return the initial values on the host, float64, shape ``([members,] components, *points)``.
 
     Parameters
     ----------
     initial : str, callable or array
-        A name of `INITIAL`, a function of the coordinate arrays, or the values.
+        A name of `INITIAL`, a function of the coordinate arrays, or the values; what lacks the leading axes of an ensemble, or of
+        the one component, is the same for all members.
 
     Raises
     ------
@@ -34,13 +52,21 @@ def evaluate(initial: Any, grid: Grid, components: int) -> np.ndarray:
             raise ParameterError(
                 f"initial must be one of {', '.join(sorted(INITIAL))}, a function or an array, got {initial!r}; correct the name"
             )
-        initial = INITIAL[initial]
-    values = np.asarray(
-        initial(*grid.coordinates()) if callable(initial) else initial, dtype=np.float64
-    )
+        named = INITIAL[initial](components, *grid.coordinates())
+        values = np.asarray(named, dtype=np.float64)
+    else:
+        values = np.asarray(
+            initial(*grid.coordinates()) if callable(initial) else initial, dtype=np.float64
+        )
     shape = (components, *grid.points)
     if values.shape == grid.points and components == 1:
         values = values[None]
+    if members is not None:
+        if values.shape == (members, *grid.points) and components == 1:
+            values = values[:, None]
+        shape = (members, *shape)
+        if values.shape == shape[1:]:
+            values = np.broadcast_to(values, shape)
     if values.shape != shape:
         raise ShapeError(
             f"initial values must have shape {shape}, got {values.shape}; evaluate them on grid.coordinates()"

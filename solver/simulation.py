@@ -7,17 +7,18 @@ from typing import Any
 import numpy as np
 
 from solver.device import Device
-from solver.equations import Burgers
+from solver.equations import Equation
 from solver.errors import DivergenceError, ParameterError, ShapeError
 from solver.field import Field
 from solver.finite import FiniteCheck
 from solver.grid import Grid
-from solver.initial import evaluate
 from solver.recorder import NOTHING, Moment, Recorder, Recording
+from solver.steppers import method_of
 
 SAFETY = 0.9  # of the stability limit, where no time step is given
 _CHECK_WORK = 1 << 26  # point updates between two looks for non-finite values
 _CHECK_LEAST = 100  # steps
+_CFL_STEPS = 8
 
 
 class Simulation:
@@ -27,23 +28,34 @@ class Simulation:
     ----------
     device : Device
     grid : Grid
-    equation : Burgers
+    equation : Equation
     initial : str, callable or array
-        A name of `solver.initial.INITIAL`, a function of the coordinate arrays, or values of shape ``(components, *points)``.
+        A name of `solver.initial.INITIAL`, a function of the coordinate arrays, or values of shape
+        ``([members,] components, *points)``; without the axis of members all start alike.
     dt : float, optional
         Time step. Without it, 0.9 of the stability limit for max|u₀|, shortened to reach each ``until`` in equal steps.
     dtype : {"float64", "float32"}
     force : bool
         Accept a ``dt`` above the stability limit.
+    method : str, optional
+        Runge-Kutta method, see `solver.steppers.METHODS`; the equation's own where it is left out.
+    cfl : float, optional
+        Instead of ``dt``: this fraction of the stability limit for the present max|u|, looked at every 8 steps.
+    members : int, optional
+        Size of the ensemble where no parameter of the equation says it.
 
     Attributes
     ----------
     u : Field
-        The state, shape ``(components, *points)``, on the device; its memory never moves.
+        The state, shape ``([members,] components, *points)``, on the device; its memory never moves.
+    fields : dict of str to Memory
+        The equation's auxiliary fields on the device, for anyone to write between two advances.
     step : int
         Steps taken.
     time : float
         Simulated time.
+    limit : float
+        The stability limit of Δt for the initial values.
 
     Raises
     ------
@@ -55,26 +67,37 @@ class Simulation:
         self,
         device: Device,
         grid: Grid,
-        equation: Burgers,
+        equation: Equation,
         initial: Any = "sin",
         dt: float | None = None,
         dtype: str = "float64",
         force: bool = False,
+        method: str | None = None,
+        cfl: float | None = None,
+        members: int | None = None,
     ):
         self.device, self.grid, self.equation = device, grid, equation
-        values = evaluate(initial, grid, equation.components)
-        self.limit = equation.stable_time_step(grid, float(np.abs(values).max()))
+        self.members = _one_size(equation.members, members)
+        self.method = method_of(method or equation.method)
+        values = equation.evaluate(initial, grid, self.members)
+        self.limit = equation.stable_time_step(grid, float(np.abs(values).max()), self.method)
         self.dt = _require_stable(dt, self.limit, force)
-        self._scheme = equation.discretize(device, grid, dtype)
-        self.u = Field(device, grid, equation.components, equation.ghost, dtype)
+        self.cfl = _require_cfl(cfl, dt)
+        self.discretization = equation.discretize(device, grid, self.method, dtype, self.members)
+        self.fields = self.discretization.fields
+        self.u, self._last_good = (
+            Field(device, grid, equation.components(grid), 0, dtype, self.members) for _ in range(2)
+        )
         self.u.set(values)
+        self.discretization.admit(self.u)
         self.step, self.time = 0, 0.0
+        if self.dt is not None:
+            self.discretization.prepare(self.u, self.dt, self.time)
         self._run_start, self._run_dt = self.moment, math.nan
         self._is_stale = False
         self._recorder: Recorder | None = None  # the last one found to fit
         self._finite = FiniteCheck(device, self.u)
-        self._check_every = max(_CHECK_LEAST, _CHECK_WORK // grid.size)
-        self._last_good = Field(device, grid, equation.components, equation.ghost, dtype)
+        self._check_every = max(_CHECK_LEAST, _CHECK_WORK // self.u.memory.size)
         self._last_good.copy_from(self.u)
         self._mark_good()
 
@@ -146,8 +169,10 @@ class Simulation:
             self._locate_divergence(recorder)
         self._mark_good()
 
-    def plan(self, until: float | None = None, steps: int | None = None) -> list[tuple[float, int]]:
-        """Return the (dt, count) runs of equal steps by which `advance` gets there."""
+    def plan(
+        self, until: float | None = None, steps: int | None = None
+    ) -> Iterator[tuple[float, int]]:
+        """Yield the (dt, count) runs of equal steps by which `advance` gets there; take each before asking for the next."""
         if until is None and steps is None:
             raise ParameterError(
                 "advance needs until (a time) or steps (a number), got neither; give one"
@@ -158,13 +183,18 @@ class Simulation:
             raise ParameterError(
                 f"steps must be an integer of 0 or more, got {steps!r}; correct it"
             )
-        if until is None:
-            return [(self.dt or SAFETY * self.limit, int(steps or 0))]
-        rest = until - self.time
-        if not math.isfinite(until) or rest < 0:
+        if until is not None and not (math.isfinite(until) and until >= self.time):
             raise ParameterError(
                 f"until must be a time from {self.time:g} on, got {until!r}; time runs forward"
             )
+        if self.cfl is not None:
+            return self._plan_by_cfl(self.cfl, until, steps)
+        return iter(self._plan(until, steps))
+
+    def _plan(self, until: float | None, steps: int | None) -> list[tuple[float, int]]:
+        if until is None:
+            return [(self.dt or SAFETY * self.limit, int(steps or 0))]
+        rest = until - self.time
         if self.dt is None:
             count = math.ceil(rest / (SAFETY * self.limit) * (1 - 1e-12))
             segments = [(rest / count, count)] if count else []
@@ -175,6 +205,23 @@ class Simulation:
                 [(self.dt, count), (last, 1)] if last > 1e-9 * self.dt else [(self.dt, count)]
             )
         return _truncated(segments, steps)
+
+    def _plan_by_cfl(
+        self, cfl: float, until: float | None, steps: int | None
+    ) -> Iterator[tuple[float, int]]:
+        last = math.inf if steps is None else self.step + int(steps)
+        while self.step < last and (until is None or self.time < until):
+            speed = self._finite.largest()
+            if not math.isfinite(speed):
+                self.check()
+            dt = cfl * self.equation.stable_time_step(self.grid, speed, self.method)
+            count = int(min(_CFL_STEPS, last - self.step))
+            if until is not None and self.time + count * dt >= until:
+                count = min(count, math.ceil((until - self.time) / dt * (1 - 1e-12)))
+                dt = (until - self.time) / count
+            yield dt, count
+            if until is not None and abs(until - self.time) < 1e-9 * dt:
+                self.time = until
 
     def take(self, dt: float, count: int, recorder: Recorder | None = None) -> None:
         """Take ``count`` steps of length ``dt``, looking for non-finite values every 2²⁶ point updates; see `advance`."""
@@ -192,10 +239,7 @@ class Simulation:
             self._run_start, self._run_dt = self.moment, dt
             self._history.append([dt, 0])
         recording = self._plan_recording(recorder, steps) if recorder else NOTHING
-        if self._scheme.has_march:
-            self._scheme.march(self.u, dt, steps, recording)
-        else:
-            self._step_by_step(dt, steps, recording)
+        self.discretization.march(self.u, dt, steps, recording, self.time)
         if recorder:
             recorder.fill(self.moment, dt, steps)
         self._history[-1][1] += steps
@@ -205,26 +249,13 @@ class Simulation:
     def _plan_recording(self, recorder: Recorder, steps: int) -> Recording:
         if recorder is self._recorder:
             return recorder.plan(self.step, steps)
-        into, wanted = recorder.into, (self.u.components * self.grid.size, self.u.dtype)
+        into, wanted = recorder.into, (self.u.memory.size, self.u.dtype)
         if (into.shape[1], into.dtype) != wanted:
             raise ShapeError(
                 f"a recorder of this simulation must have rows of {wanted[0]} {wanted[1]} values, got {into!r}; allocate it so"
             )
         self._recorder = recorder
         return recorder.plan(self.step, steps)
-
-    def _step_by_step(self, dt: float, steps: int, recording: Recording) -> None:
-        row = 0
-        for n in range(1, steps + 1):
-            self._scheme.step(self.u, dt)
-            if recording.into is not None and n == recording.due + row * recording.every:
-                self._snapshot(recording.into[recording.start_row + row])
-                row += 1
-
-    def _snapshot(self, row: Any) -> None:
-        size = self.grid.size
-        for component in range(self.u.components):
-            row[component * size : (component + 1) * size].copy_from(self.u.interior[component])
 
     def _keep_good(self) -> None:
         if self._finite.count():
@@ -244,13 +275,15 @@ class Simulation:
         """
         found, location = self.moment, self._first_bad_point()
         repeat = [dt for dt, count in self._history for _ in range(count)]
-        before = Field(self.device, self.grid, self.u.components, self.u.ghost, str(self.u.dtype))
+        before = Field(
+            self.device, self.grid, self.u.components, 0, str(self.u.dtype), self.members
+        )
         self.u.copy_from(self._last_good)
         self.step, self.time = self._good
         from_outside = True
         for dt in repeat:
             before.copy_from(self.u)
-            self._scheme.step(self.u, dt)
+            self.discretization.march(self.u, dt, 1, NOTHING, self.time)
             if self._finite.count():
                 found, location = Moment(self.step + 1, self.time + dt), self._first_bad_point()
                 from_outside = False
@@ -268,7 +301,8 @@ class Simulation:
     def _first_bad_point(self) -> tuple[float, ...]:
         values = self.u.to_host()
         index = tuple(int(axis[0]) for axis in np.nonzero(~np.isfinite(values)))
-        return tuple(float(axis[index[1:]]) for axis in self.grid.coordinates())
+        point = index[len(index) - len(self.grid.points) :]
+        return tuple(float(axis[n]) for axis, n in zip(self.grid.axes(), point, strict=True))
 
 
 def _divergence(
@@ -307,3 +341,27 @@ def _truncated(segments: list[tuple[float, int]], steps: int | None) -> list[tup
         kept.append((dt, min(count, left)))
         left -= kept[-1][1]
     return [(dt, count) for dt, count in kept if count]
+
+
+def _require_cfl(cfl: float | None, dt: float | None) -> float | None:
+    if cfl is None:
+        return None
+    if dt is not None or isinstance(cfl, bool) or not 0 < cfl <= 1:
+        raise ParameterError(
+            f"time cfl must be a fraction of the stability limit, above 0 and at most 1, given instead of dt, got cfl {cfl!r} "
+            f"and dt {dt!r}; correct it"
+        )
+    return float(cfl)
+
+
+def _one_size(of_equation: int | None, asked: int | None) -> int | None:
+    """Return the members of the ensemble that the equation's parameters and the caller agree on."""
+    if asked is not None and (isinstance(asked, bool) or asked < 1):
+        raise ParameterError(
+            f"members must be 1 or more, got {asked!r}; leave it out for one solution"
+        )
+    if of_equation is not None and asked is not None and of_equation != asked:
+        raise ParameterError(
+            f"the equation's parameters must have one number for each of {asked} members, got {of_equation}; match them"
+        )
+    return asked if asked is not None else of_equation

@@ -1,5 +1,7 @@
 """The equations, one file each."""
 
+from solver.equations.advection_diffusion import AdvectionDiffusion
 from solver.equations.burgers import Burgers
+from solver.equations.equation import Discretization, Equation
 
-__all__ = ["Burgers"]
+__all__ = ["AdvectionDiffusion", "Burgers", "Discretization", "Equation"]

@@ -1,0 +1,247 @@
+"""How a grid is cut into blocks for passes over memory. Integer arithmetic; no choice here changes a result."""
+
+import functools
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from solver.device import Device
+
+_UNLIMITED = 1 << 30
+_VECTOR = 64  # bytes
+_LINE = {
+    "Serial": 8192,
+    "OpenMP": 8192,
+    "CUDA": 1024,
+    "HIP": 1024,
+}  # points on chip, in one dimension
+_SHARED = 48 * 1024  # bytes of a GPU block
+_THREADS = 1024  # of a GPU block
+_TILE = 16384  # bytes of one time level of a tile in one dimension, on a CPU
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One way to cut: the most steps a pass may take, the kernel's defines, and the values of scratch it needs."""
+
+    steps: int
+    defines: dict[str, Any]
+    scratch: int = 0
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What decides the cut.
+
+    Attributes
+    ----------
+    mode : str
+    points : tuple of int
+    is_periodic : tuple of bool
+    ghost, members, components, fields, stages : int
+    itemsize : int
+        Bytes of a value.
+    """
+
+    mode: str
+    points: tuple[int, ...]
+    is_periodic: tuple[bool, ...]
+    ghost: int
+    members: int
+    components: int
+    fields: int
+    stages: int
+    itemsize: int
+
+    @property
+    def is_host(self) -> bool:
+        """Whether kernels run on the host's cores."""
+        return self.mode in ("Serial", "OpenMP")
+
+    @property
+    def is_whole_on_chip(self) -> bool:
+        """Whether a block takes a whole member: the caches of a core or one GPU block hold it."""
+        if len(self.points) > 1 or self.points[0] > _LINE.get(self.mode, 256):
+            return False
+        return self.is_host or self._line_size(self.points[0], 1) * self.itemsize <= _SHARED
+
+    def plans(self) -> list[Plan]:
+        """Return the cuts to choose from: one step a pass, and as many as pay."""
+        if self.is_whole_on_chip:
+            return [self._line(self.points[0], _UNLIMITED, 0)]
+        if len(self.points) == 1:
+            return self._lines()
+        return self._planes()
+
+    def _lanes(self, width: int) -> int:
+        lanes = _VECTOR // self.itemsize if self.is_host else 1
+        return lanes if width % lanes == 0 and width // lanes >= 2 * self.ghost else 1
+
+    def _line_size(self, width: int, lanes: int) -> int:
+        line = width + 2 * self.ghost * lanes
+        return (max(2, self.stages) * self.components + self.fields) * line
+
+    def _line(self, width: int, steps: int, margin: int, lanes: int | None = None) -> Plan:
+        core = width - 2 * margin
+        lanes = lanes or self._lanes(width)
+        defines = {
+            "DIM": 1,
+            "NI": self.points[0],
+            "PERIODIC_I": self.is_periodic[0],
+            "WIDTH": width,
+            "LANES": lanes,
+            "COLUMNS": width // lanes,
+            "BUFFERS": max(2, self.stages),
+            "EDGE": margin,
+            "CORE": core,
+            "TILES": -(-self.points[0] // core),
+            "RECORDING": steps == _UNLIMITED,
+        }
+        return Plan(steps, defines)
+
+    def _lines(self) -> list[Plan]:
+        if self.is_host:
+            width, most = _TILE // self.itemsize, max(1, 64 // (self.stages * self.ghost))
+        else:
+            width, most = 256, max(1, 16 // (self.stages * self.ghost))
+            while self._line_size(width, 1) * self.itemsize > _SHARED:
+                width //= 2
+        width = min(width, self.points[0])
+        reach = self.stages * self.ghost
+        plans = [self._line(width, 1, reach, lanes=1)]
+        return plans if most == 1 else [*plans, self._line(width, most, most * reach)]
+
+    def _planes(self) -> list[Plan]:
+        cut = self._host_plane if self.is_host else self._device_plane
+        return [cut(1), *(plan for plan in [cut(None)] if plan.steps > 1)]
+
+    def _plane(self, steps: int, core: tuple[int, int, int], workers: int | None) -> Plan:
+        points = self.points if len(self.points) == 3 else (self.points[0], 1, self.points[1])
+        is_periodic = (
+            self.is_periodic[0],
+            len(self.points) == 2 or self.is_periodic[1],
+            self.is_periodic[-1],
+        )
+        ghosts = (self.ghost, self.ghost if len(self.points) == 3 else 0, self.ghost)
+        levels = steps * self.stages
+        widths = [
+            c + 2 * levels * g if periodic else min(c + 2 * levels * g, n)
+            for c, g, periodic, n in zip(core, ghosts, is_periodic, points, strict=True)
+        ]
+        cores = [
+            n if not periodic and width == n else c
+            for c, width, periodic, n in zip(core, widths, is_periodic, points, strict=True)
+        ]
+        cores[0] = core[0]
+        blocks = [-(-n // c) for n, c in zip(points, cores, strict=True)]
+        ring = max(2, self.stages) * self.ghost + 1 + (0 if is_periodic[0] else self.ghost)
+        align = _VECTOR // self.itemsize if self.is_host else 1
+        left = align if self.is_host else self.ghost
+        pitch = -(-(left + widths[2] + self.ghost) // align) * align
+        sheet = pitch * (widths[1] + 2 * ghosts[1])
+        size = levels * ring * self.components * sheet
+        size += (levels * self.ghost + self.ghost + 2) * self.fields * sheet
+        stride = -(-size // align) * align + (1024 if self.is_host else 0)
+        total = self.members * math.prod(blocks)
+        workers = min(workers or total, total)
+        defines = {
+            "DIM": len(self.points),
+            **{f"N{axis}": n for axis, n in zip("KJI", points, strict=True)},
+            **{f"PERIODIC_{axis}": p for axis, p in zip("KJI", is_periodic, strict=True)},
+            **{f"CORE_{axis}": c for axis, c in zip("KJI", cores, strict=True)},
+            **{f"BLOCKS_{axis}": b for axis, b in zip("KJI", blocks, strict=True)},
+            "WJ": widths[1],
+            "WI": widths[2],
+            "GJ": ghosts[1],
+            "LEVELS": levels,
+            "RING": ring,
+            "BEYOND": (levels + 2) * self.ghost + 1,
+            "LEFT": left,
+            "ALIGN": align,
+            "WORKERS": workers,
+            "STRIDE": stride,
+            "SCRATCH": workers * stride if self.is_host else 0,
+        }
+        return Plan(steps, defines, workers * stride if self.is_host else size)
+
+    def _host_plane(self, steps: int | None) -> Plan:
+        """Return whole rows, a chunk of them for each thread, as many levels as the caches hold."""
+        threads = 1 if self.mode == "Serial" else thread_count()
+        chunks = -(-threads // math.gcd(threads, self.members))
+        rows = -(-self.points[0] // chunks)
+        is_flat = len(self.points) == 2
+        budget = (1 if is_flat else 4) * cache_bytes()
+        most = steps or max(1, (8 if is_flat else 4) // (self.stages * self.ghost))
+        core_j = 1 if is_flat else min(self.points[1], 128)
+        core_i = self.points[-1]
+
+        def plan() -> Plan:
+            return self._plane(most, (rows, core_j, core_i), threads)
+
+        while plan().scratch // threads * self.itemsize > budget:
+            if most > 1 and (most > 2 or core_j <= 32) and steps is None:
+                most //= 2
+            elif core_j > 16:
+                core_j //= 2
+            elif core_i > 512:
+                core_i = -(-core_i // 2)
+            else:
+                break
+        return plan()
+
+    def _device_plane(self, steps: int | None) -> Plan:
+        """Return the tile of a GPU block that fits shared memory and spends least on its margins."""
+        is_flat = len(self.points) == 2
+        best: tuple[float, Plan] | None = None
+        for most in [steps] if steps else [4, 2, 1]:
+            margin = most * self.stages * self.ghost
+            for width_j in (1,) if is_flat else (4, 8, 16, 32):
+                for width_i in (32, 64, 128, 256):
+                    core_j = 1 if is_flat else width_j - 2 * margin
+                    core_i = width_i - 2 * margin
+                    if core_i < 1 or core_j < 1 or width_i * width_j > _THREADS:
+                        continue
+                    core = (
+                        64,
+                        min(core_j, 1 if is_flat else self.points[1]),
+                        min(core_i, self.points[-1]),
+                    )
+                    plan = self._plane(most, core, None)
+                    if plan.scratch * self.itemsize > _SHARED:
+                        continue
+                    useful = core_i * core_j / (width_i * width_j)
+                    score = useful * most**0.5
+                    if best is None or score > best[0]:
+                        best = (score, plan)
+        if best is None:
+            core = (16, 1 if is_flat else 1, 1)
+            return self._plane(1, core, None)
+        return Plan(best[1].steps, best[1].defines, 0)
+
+
+def thread_count() -> int:
+    """Return how many threads an OpenMP kernel gets."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    return int(asked) if asked.isdigit() and int(asked) > 0 else len(os.sched_getaffinity(0))
+
+
+@functools.cache
+def cache_bytes() -> int:
+    """Return the size of a core's second-level cache, 1 MiB where the system does not say."""
+    size = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
+    text = size.read_text().strip() if size.exists() else ""
+    return int(text[:-1]) * 1024 if text.endswith("K") else 1 << 20
+
+
+def has_fma(device: Device) -> bool:
+    """Return whether a fused multiply-add is one instruction there."""
+    return not device.is_host or "fma" in _processor_flags()
+
+
+@functools.cache
+def _processor_flags() -> frozenset[str]:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    return frozenset(flag for line in lines if line.startswith("flags") for flag in line.split())

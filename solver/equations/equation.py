@@ -1,0 +1,130 @@
+"""What an equation is: coefficients, sides and a right-hand side in OKL, which the explicit methods advance."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+import numpy as np
+
+from solver.device import Device
+from solver.errors import ParameterError
+from solver.field import Field
+from solver.grid import Grid
+from solver.initial import evaluate
+from solver.recorder import Recording
+from solver.steppers import Method
+
+if TYPE_CHECKING:
+    from solver._occa import Memory
+
+Parameter: TypeAlias = float | Sequence[float]
+# Values of an auxiliary field: a number, a function of the coordinate arrays, or an array.
+FieldValues: TypeAlias = float | Callable[..., Any] | np.ndarray
+
+
+class Discretization(ABC):
+    """An equation on one grid and device, ready to take steps.
+
+    Attributes
+    ----------
+    fields : dict of str to Memory
+        Auxiliary fields by name, shape ``([members,] components, *points)``, on the device: write them as you like between two
+        advances, from a model for instance; steps that follow read them.
+    """
+
+    fields: "Mapping[str, Memory]" = {}
+
+    @abstractmethod
+    def march(
+        self, u: Field, dt: float, steps: int, recording: Recording, time: float = 0.0
+    ) -> None:
+        """Take ``steps`` steps of ``dt`` from ``time`` on, in place, with the snapshots of ``recording`` on the way."""
+
+    def prepare(self, u: Field, dt: float, time: float) -> None:  # noqa: B027
+        """Make ready for steps of ``dt`` from ``time`` on, so that they copy nothing from the host."""
+
+    def admit(self, u: Field) -> None:  # noqa: B027
+        """Turn initial values into a state of the equation, a velocity into one without divergence for instance."""
+
+
+class Equation(ABC):
+    """A partial differential equation with its parameters.
+
+    Attributes
+    ----------
+    members : int or None
+        Members of the ensemble that its parameters describe, None where every parameter is one number.
+    method : str
+        Name of the time method it is advanced with where none is chosen, see `solver.steppers.METHODS`.
+    """
+
+    method: ClassVar[str] = "ssp-rk3"
+    members: int | None = None
+
+    @abstractmethod
+    def components(self, grid: Grid) -> int:
+        """Return the number of components of the solution."""
+
+    def evaluate(self, initial: Any, grid: Grid, members: int | None) -> np.ndarray:
+        """Return initial values on the host where the solution lives; see `solver.initial.evaluate`."""
+        return evaluate(initial, grid, self.components(grid), members)
+
+    @abstractmethod
+    def stable_time_step(self, grid: Grid, speed: float, method: Method) -> float:
+        """Return the largest stable Δt while |u| <= speed in every component."""
+
+    @abstractmethod
+    def discretize(
+        self, device: Device, grid: Grid, method: Method, dtype: str, members: int | None = None
+    ) -> Discretization:
+        """Build the kernels for a grid.
+
+        Raises
+        ------
+        ParameterError
+            The equation does not exist on such a grid.
+        """
+
+
+def ensemble(name: str, value: Parameter, least: float = -np.inf, positive: bool = False) -> Any:
+    """Return a parameter as a float, or as an array of one float per member of an ensemble.
+
+    Raises
+    ------
+    ParameterError
+        Not a finite number or numbers, or below ``least``, or not positive where it must be.
+    """
+    try:
+        numbers = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        numbers = np.asarray(np.nan)
+    is_bool = isinstance(value, bool) or np.asarray(value).dtype == bool
+    fits = np.isfinite(numbers).all() and (numbers >= least).all()
+    fits = fits and not (positive and (numbers <= 0).any())
+    if is_bool or numbers.ndim > 1 or numbers.size == 0 or not fits:
+        wanted = "a positive number" if positive else "a finite number"
+        if np.isfinite(least):
+            wanted = f"a number of {least:g} or more"
+        raise ParameterError(
+            f"equation {name} must be {wanted}, or one for each member of an ensemble, got {value!r}; give it in the grid's units"
+        )
+    return float(numbers) if numbers.ndim == 0 else numbers
+
+
+def members_of(**parameters: Any) -> int | None:
+    """Return the members that parameters with one number each describe, None where all are single numbers.
+
+    Raises
+    ------
+    ParameterError
+        Parameters for ensembles of different sizes.
+    """
+    sizes = {
+        name: len(value) for name, value in parameters.items() if isinstance(value, np.ndarray)
+    }
+    if len(set(sizes.values())) > 1:
+        listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        raise ParameterError(
+            f"the parameters of an ensemble must have one number for each member, got {listed}; give them one length"
+        )
+    return next(iter(sizes.values()), None)

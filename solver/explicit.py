@@ -1,0 +1,415 @@
+"""Explicit time stepping of stencil equations: several steps in one pass over memory."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from solver import blocks
+from solver._occa import Kernel, Memory
+from solver.boundaries import Boundary, Dirichlet, Neumann, Wall
+from solver.device import Device
+from solver.equations.equation import Discretization, FieldValues
+from solver.errors import ParameterError, ShapeError
+from solver.field import Field, copy
+from solver.grid import Grid
+from solver.kernel import shipped
+from solver.precision import real_literal, real_type
+from solver.recorder import NOTHING, Recording
+from solver.steppers import Method
+
+Coefficients = Callable[[float], Mapping[str, Any]]
+
+
+class Explicit(Discretization):
+    """The kernels of ``march.okl`` around an equation's right-hand side.
+
+    Where the state of a member fits on chip, one launch takes any number of steps. Elsewhere a launch is one pass over memory
+    that takes several steps in cache tiles, from one buffer to another; snapshots are passes that end in their row.
+
+    Parameters
+    ----------
+    source : str
+        The equation's shipped kernel file, which defines ``INCREMENT(c)``.
+    components : int
+    ghost : int
+        Points the right-hand side reaches along each axis.
+    coefficients : callable
+        From Δt to the scalars of the kernel by name, each a number or one per member.
+    fields : mapping of str to (int, values)
+        Auxiliary fields in the kernel's order: components and initial values.
+    defines : mapping, optional
+        Further defines of the equation's kernel.
+
+    Raises
+    ------
+    ParameterError
+        The grid has fewer points than the stencil, or sides that the equation cannot have.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        grid: Grid,
+        method: Method,
+        dtype: str,
+        members: int | None,
+        source: str,
+        components: int,
+        ghost: int,
+        coefficients: Coefficients,
+        fields: Mapping[str, tuple[int, FieldValues]] | None = None,
+        defines: Mapping[str, Any] | None = None,
+    ):
+        require_sides(grid, ghost)
+        self._device, self._grid, self._dtype = device, grid, dtype
+        self._members, self._count = members, members or 1
+        self._components = components
+        self._coefficients = coefficients
+        self._tables: dict[float, Memory] = {}
+        self._sides = Sides(device, grid, components, dtype)
+        specifications = dict(fields or {})
+        self._fields, self.fields = _allocate_fields(device, grid, dtype, members, specifications)
+        self._none = device.allocate((0,), dtype)
+        self._spare: Memory | None = None
+        names = list(coefficients(1.0))
+        common = {
+            "dfloat": real_type(dtype),
+            "MEMBERS": self._count,
+            "COMPONENTS": components,
+            "FIELDS": sum(count for count, _ in specifications.values()),
+            "COEFFICIENTS": len(names),
+            "DECLARE_COEFFICIENTS": " ".join(
+                f"const dfloat {name} = coefficients[member * {len(names)} + {n}];"
+                for n, name in enumerate(names)
+            ),
+            "STAGES": method.stages,
+            **_combinations(method, dtype),
+            "G": ghost,
+            "HOST": device.is_host,
+            "HAS_FMA": blocks.has_fma(device),
+            **{
+                name: real_literal(value, dtype)
+                for name, value in (("ZERO", 0), ("TWO", 2), ("MINUS_TWO", -2))
+            },
+            **self._sides.defines,
+            **(defines or {}),
+        }
+        shape = blocks.Problem(
+            device.mode,
+            grid.points,
+            grid.is_periodic,
+            ghost,
+            self._count,
+            components,
+            int(common["FIELDS"]),
+            method.stages,
+            np.dtype(dtype).itemsize,
+        )
+        self._whole, self._is_line = shape.is_whole_on_chip, len(grid.points) == 1
+
+        self._plans = {plan.steps: plan for plan in shape.plans()}
+        name = "march_line" if self._is_line else "march_plane"
+        self._kernels = {
+            steps: device.build(shipped(source), name, common | plan.defines)
+            for steps, plan in self._plans.items()
+        }
+        if self._whole and self._count == 1:
+            for kernel in self._kernels.values():
+                kernel.threads = 1  # one block: a team could only wait for it
+        self._scratch = device.allocate((max(p.scratch for p in self._plans.values()),), dtype)
+        self._limit = max(self._plans)
+
+    @property
+    def steps_per_pass(self) -> int:
+        """The most steps that one pass over memory takes; set it to take fewer."""
+        return self._limit
+
+    @steps_per_pass.setter
+    def steps_per_pass(self, steps: int) -> None:
+        if not 1 <= steps <= max(self._plans):
+            raise ParameterError(
+                f"steps_per_pass must lie between 1 and {max(self._plans)} here, got {steps}; correct it"
+            )
+        self._limit = steps
+
+    def prepare(self, u: Field, dt: float, time: float) -> None:
+        """Hold the coefficients of ``dt`` and the values of the sides at ``time`` on the device."""
+        self._table(dt)
+        self._sides.update(time)
+
+    def march(
+        self, u: Field, dt: float, steps: int, recording: Recording, time: float = 0.0
+    ) -> None:
+        """Take steps in place; see `Discretization.march`."""
+        if not self._sides.depend_on_time:
+            self._march(u, dt, steps, recording)
+            return
+        for n, (_, row) in enumerate(passes(steps, recording, 1)):
+            self._sides.update(time + (n + 0.5) * dt)
+            self._march(u, dt, 1, NOTHING)
+            if row is not None and recording.into is not None:
+                copy(self._device, u.memory, recording.into[row])
+
+    def _march(self, u: Field, dt: float, steps: int, recording: Recording) -> None:
+        if self._whole:
+            self._launch_line(dt, steps, recording, u.memory, u.memory)
+            return
+        source = u.memory
+        for count, row in passes(steps, recording, self._limit):
+            if row is not None and recording.into is not None:
+                target = recording.into[row]
+            else:
+                target = self._spare_memory(u) if source is u.memory else u.memory
+            if self._is_line:
+                self._launch_line(dt, count, NOTHING, source, target)
+            else:
+                self._launch_plane(dt, count, source, target)
+            source = target
+        if source is not u.memory:
+            copy(self._device, source, u.memory)
+
+    def _spare_memory(self, u: Field) -> Memory:
+        if self._spare is None:
+            self._spare = self._device.allocate(u.memory.shape, self._dtype)
+        return self._spare
+
+    def _kernel(self, steps: int) -> Kernel:
+        """Return the kernel of the smallest blocks that can take that many steps."""
+        return self._kernels[min(most for most in self._plans if most >= steps)]
+
+    def _launch_plane(self, dt: float, steps: int, source: Memory, target: Memory) -> None:
+        self._kernel(steps)(
+            steps,
+            dt,
+            self._table(dt),
+            self._sides.memory,
+            self._fields,
+            source,
+            self._scratch,
+            target,
+        )
+
+    def _launch_line(
+        self, dt: float, steps: int, recording: Recording, source: Memory, target: Memory
+    ) -> None:
+        self._kernel(steps)(
+            steps,
+            recording.due,
+            recording.every,
+            recording.start_row,
+            recording.rows,
+            dt,
+            self._table(dt),
+            self._sides.memory,
+            self._fields,
+            source,
+            target,
+            self._none if recording.into is None else recording.into,
+        )
+
+    def _table(self, dt: float) -> Memory:
+        """Return the coefficients of a time step, shape (members, coefficients), on the device."""
+        if dt not in self._tables:
+            columns = self._coefficients(dt).values()
+            values = np.stack([np.broadcast_to(column, (self._count,)) for column in columns], 1)
+            if len(self._tables) > 1:
+                self._tables.pop(next(iter(self._tables)))
+            self._tables[dt] = self._device.allocate(values.shape, self._dtype)
+            self._tables[dt].copy_from(np.ascontiguousarray(values, dtype=self._dtype))
+        return self._tables[dt]
+
+
+def passes(steps: int, recording: Recording, most: int) -> Iterator[tuple[int, int | None]]:
+    """Yield (steps, row) of the passes that take ``steps`` steps: each ends at a snapshot, its row, or in between.
+
+    Where nothing is recorded their number is even if it can be, so that the state ends in the buffer it started from.
+    """
+    rows = [recording.due + n * recording.every for n in range(recording.rows)]
+    ends: list[tuple[int, int | None]] = [
+        (end, recording.start_row + n) for n, end in enumerate(rows)
+    ]
+    if not ends or ends[-1][0] < steps:
+        ends.append((steps, None))
+    begin = 0
+    for end, row in ends:
+        count = -(-(end - begin) // most)
+        if row is None and count % 2 == (1 if not rows else 0) and end - begin > count:
+            count += 1
+        for n in range(count):
+            share = (end - begin) * (n + 1) // count - (end - begin) * n // count
+            yield share, row if n == count - 1 else None
+        begin = end
+
+
+class Sides:
+    """The ghosts of an explicit equation's sides: ghost = scale * mirror image + shift.
+
+    A Dirichlet side has scale −1 and shift 2 value, a Neumann side scale 1 and shift Δx slope, since its face lies half a spacing
+    beyond the last point.
+
+    Attributes
+    ----------
+    memory : Memory
+        The shifts, axis by axis: (2, components, *points of the side), on the device.
+    depend_on_time : bool
+        Whether a value is a function, which is then evaluated in the middle of each step.
+    """
+
+    def __init__(self, device: Device, grid: Grid, components: int, dtype: str):
+        self._grid, self._components, self._dtype = grid, components, dtype
+        letters = "KJI"[3 - len(grid.points) :] if len(grid.points) != 2 else "KI"
+        self.defines: dict[str, Any] = {}
+        offset = 0
+        for axis, (letter, sides) in enumerate(zip(letters, grid.sides, strict=True)):
+            if grid.is_periodic[axis]:
+                continue
+            self.defines[f"SIDES_{letter}"] = offset
+            for number, side in enumerate(sides):
+                scale = 1 if isinstance(side, Neumann) else -1
+                self.defines[f"SCALE_{letter}{number}"] = real_literal(scale, dtype)
+            offset += 2 * components * (grid.size // grid.points[axis])
+        self.defines["SIDES"] = offset
+        self.memory = device.allocate((offset,), dtype)
+        self.depend_on_time = any(callable(_value_of(side)) for pair in grid.sides for side in pair)
+        self._write(0.0)
+
+    def update(self, time: float) -> None:
+        """Evaluate the sides that depend on time; a copy from the host."""
+        if self.depend_on_time:
+            self._write(time)
+
+    def _write(self, time: float) -> None:
+        shifts = [
+            self._shift(axis, number, side, time).ravel()
+            for axis, pair in enumerate(self._grid.sides)
+            for number, side in enumerate(pair)
+            if not self._grid.is_periodic[axis]
+        ]
+        if shifts:
+            self.memory.copy_from(np.ascontiguousarray(np.concatenate(shifts), dtype=self._dtype))
+
+    def _shift(self, axis: int, number: int, side: Boundary, time: float) -> np.ndarray:
+        """Return the shift on one side, shape (components, *points of the side)."""
+        grid = self._grid
+        shape = tuple(n for other, n in enumerate(grid.points) if other != axis)
+        value = _value_of(side)
+        if callable(value):
+            axes = list(grid.axes())
+            axes[axis] = np.array([grid.extent[axis][number]])
+            coordinates = [np.squeeze(each, axis) for each in np.meshgrid(*axes, indexing="ij")]
+            value = np.asarray(value(*coordinates, time), dtype=np.float64)
+        else:
+            value = np.asarray(value, dtype=np.float64)
+            if value.ndim == 1 and len(value) in (1, self._components):
+                value = value.reshape(-1, *(1,) * len(shape))
+        try:
+            values = np.broadcast_to(value, (self._components, *shape))
+        except ValueError:
+            raise ShapeError(
+                f"the side {number} of axis {axis} must have one value, {self._components} (one per component) or an array of "
+                f"shape {(self._components, *shape)}, got shape {value.shape}; correct {side!r}"
+            ) from None
+        if not np.isfinite(values).all():
+            raise ParameterError(
+                f"the values on side {number} of axis {axis} must be finite at time {time:g}, they are not; correct {side!r}"
+            )
+        return values * (grid.spacing[axis] if isinstance(side, Neumann) else 2.0)
+
+
+def _value_of(side: Boundary) -> Any:
+    if isinstance(side, Dirichlet):
+        return side.value
+    if isinstance(side, Neumann):
+        return side.slope
+    if isinstance(side, Wall):
+        return 0.0 if side.velocity is None else side.velocity
+    return 0.0
+
+
+def require_sides(grid: Grid, ghost: int) -> None:
+    """Refuse a grid that is too small for a stencil, and sides for one that is wider than its nearest neighbours.
+
+    Raises
+    ------
+    ParameterError
+        Either of them.
+    """
+    least = 2 * ghost + 1
+    if min(grid.points) < least:
+        raise ParameterError(
+            f"grid.points must be at least {least} along each axis for this stencil, got {grid.points}; refine"
+        )
+    if ghost > 1 and not all(grid.is_periodic):
+        raise ParameterError(
+            f"this scheme reaches {ghost} points and needs periodic axes, got sides {grid.sides}; make them periodic or choose "
+            "a scheme of nearest neighbours"
+        )
+
+
+def _combinations(method: Method, dtype: str) -> dict[str, str]:
+    """Return each stage as OKL text: what is stored at the end of it."""
+    texts: dict[str, str] = {}
+    for stage, (alpha, beta) in enumerate(zip(method.alpha, method.beta, strict=True), 1):
+        terms = [
+            f"STAGE_VALUE({n}, c)"
+            if weight == 1
+            else f"{real_literal(weight, dtype)} * STAGE_VALUE({n}, c)"
+            for n, weight in enumerate(alpha)
+            if weight
+        ]
+        increment = "INCREMENT(c)" if beta == 1 else f"{real_literal(beta, dtype)} * (INCREMENT(c))"
+        texts[f"COMBINE_{stage}(c)"] = " + ".join([*terms, increment])
+    texts["COMBINE_LAST(c)"] = texts[f"COMBINE_{method.stages}(c)"]
+    return texts
+
+
+def _allocate_fields(
+    device: Device,
+    grid: Grid,
+    dtype: str,
+    members: int | None,
+    specifications: Mapping[str, tuple[int, FieldValues]],
+) -> tuple[Memory, dict[str, Memory]]:
+    """Return one memory (members, components of all fields, *points), and a view of each field by name."""
+    total = sum(count for count, _ in specifications.values())
+    memory = device.allocate((members or 1, total, *grid.points), dtype)
+    views: dict[str, Memory] = {}
+    parts, begin = [], 0
+    for name, (count, values) in specifications.items():
+        views[name] = (
+            memory[:, begin : begin + count] if members else memory[0, begin : begin + count]
+        )
+        parts.append(evaluate_field(name, values, grid, count))
+        begin += count
+    if parts:
+        one = np.concatenate(parts)[None].astype(dtype)
+        memory.copy_from(np.ascontiguousarray(np.broadcast_to(one, memory.shape)))
+    return memory, views
+
+
+def evaluate_field(name: str, values: FieldValues, grid: Grid, count: int) -> np.ndarray:
+    """Return the values of an auxiliary field on the host, float64, shape ``(count, *points)``.
+
+    Raises
+    ------
+    ShapeError
+        Values of another shape.
+    ParameterError
+        Values that are not finite.
+    """
+    made = np.asarray(values(*grid.coordinates()) if callable(values) else values, dtype=np.float64)
+    if made.ndim == 1 and made.shape == (count,) and made.shape != grid.points:
+        made = made.reshape(count, *(1,) * len(grid.points))
+    try:
+        full = np.broadcast_to(made, (count, *grid.points))
+    except ValueError:
+        raise ShapeError(
+            f"the field {name} must have shape {(count, *grid.points)}, got {made.shape}; evaluate it on grid.coordinates()"
+        ) from None
+    if not np.isfinite(full).all():
+        raise ParameterError(f"the field {name} must be finite, it is not; correct it")
+    return full
+
+
+__all__ = ["Explicit", "Sides", "evaluate_field", "passes", "require_sides"]
