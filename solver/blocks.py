@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from solver import _occa
 from solver.device import Device
 
 _UNLIMITED = 1 << 30
@@ -19,6 +20,7 @@ _LINE = {
 }  # points on chip, in one dimension
 _SHARED = 48 * 1024  # bytes of a GPU block
 _THREADS = 1024  # of a GPU block
+_CHUNK = 256  # points of a row between two prefetches
 _TILE = 16384  # bytes of one time level of a tile in one dimension, on a CPU
 
 
@@ -98,6 +100,8 @@ class Problem:
             "CORE": core,
             "TILES": -(-self.points[0] // core),
             "RECORDING": steps == _UNLIMITED,
+            "HAS_HELPERS": self.is_host and has_helpers() and steps != _UNLIMITED,
+            "STREAM": self._is_large and has_helpers(),
         }
         return Plan(steps, defines)
 
@@ -126,9 +130,12 @@ class Problem:
         )
         ghosts = (self.ghost, self.ghost if len(self.points) == 3 else 0, self.ghost)
         levels = steps * self.stages
+        align = _VECTOR // self.itemsize if self.is_host else 1
+        margins = [levels * g for g in ghosts]
+        margins[2] = -(-margins[2] // align) * align
         widths = [
-            c + 2 * levels * g if periodic else min(c + 2 * levels * g, n)
-            for c, g, periodic, n in zip(core, ghosts, is_periodic, points, strict=True)
+            c + 2 * margin if periodic else min(c + 2 * margin, n)
+            for c, margin, periodic, n in zip(core, margins, is_periodic, points, strict=True)
         ]
         cores = [
             n if not periodic and width == n else c
@@ -136,14 +143,18 @@ class Problem:
         ]
         cores[0] = core[0]
         blocks = [-(-n // c) for n, c in zip(points, cores, strict=True)]
-        ring = max(2, self.stages) * self.ghost + 1 + (0 if is_periodic[0] else self.ghost)
-        align = _VECTOR // self.itemsize if self.is_host else 1
+        # Of one-stage methods all levels share a ring; see march_plane.okl.
+        rings = 1 if self.stages == 1 else levels
+        ring = (2 * levels if self.stages == 1 else self.stages) * self.ghost + 1
+        ring += 0 if is_periodic[0] else self.ghost
         left = align if self.is_host else self.ghost
         pitch = -(-(left + widths[2] + self.ghost) // align) * align
         sheet = pitch * (widths[1] + 2 * ghosts[1])
-        size = levels * ring * self.components * sheet
+        size = rings * ring * self.components * sheet
         size += (levels * self.ghost + self.ghost + 2) * self.fields * sheet
-        stride = -(-size // align) * align + (1024 if self.is_host else 0)
+        stride = size + (self.components * sheet if steps == 1 else 0)
+        pieces = max(1, round(widths[2] / _CHUNK))
+        stride = -(-stride // align) * align + (1024 if self.is_host else 0)
         total = self.members * math.prod(blocks)
         workers = min(workers or total, total)
         defines = {
@@ -157,7 +168,12 @@ class Problem:
             "GJ": ghosts[1],
             "LEVELS": levels,
             "RING": ring,
-            "BEYOND": (levels + 2) * self.ghost + 1,
+            "BEYOND": (2 * levels + 2) * self.ghost + 1,
+            "MARGIN_I": margins[2],
+            # Passes of several steps are bound by arithmetic, and gain nothing from either.
+            "HAS_HELPERS": steps == 1 and self.is_host and has_helpers(),
+            "STREAM": steps == 1 and self._is_large and has_helpers(),
+            "CHUNK": -(-widths[2] // (pieces * align)) * align,
             "LEFT": left,
             "ALIGN": align,
             "WORKERS": workers,
@@ -166,30 +182,37 @@ class Problem:
         }
         return Plan(steps, defines, workers * stride if self.is_host else size)
 
+    @property
+    def _is_large(self) -> bool:
+        """Whether what a pass writes has left a CPU's caches before it is read again."""
+        state = self.members * self.components * math.prod(self.points) * self.itemsize
+        return self.is_host and 2 * state > cache_bytes(3)
+
     def _host_plane(self, steps: int | None) -> Plan:
-        """Return whole rows, a chunk of them for each thread, as many levels as the caches hold."""
+        """Return whole rows, a chunk of them for each thread, as many levels as a core's cache holds."""
         threads = 1 if self.mode == "Serial" else thread_count()
         chunks = -(-threads // math.gcd(threads, self.members))
         rows = -(-self.points[0] // chunks)
+        reach = self.stages * self.ghost
         is_flat = len(self.points) == 2
-        budget = (1 if is_flat else 4) * cache_bytes()
-        most = steps or max(1, (8 if is_flat else 4) // (self.stages * self.ghost))
-        core_j = 1 if is_flat else min(self.points[1], 128)
-        core_i = self.points[-1]
-
-        def plan() -> Plan:
-            return self._plane(most, (rows, core_j, core_i), threads)
-
-        while plan().scratch // threads * self.itemsize > budget:
-            if most > 1 and (most > 2 or core_j <= 32) and steps is None:
-                most //= 2
-            elif core_j > 16:
-                core_j //= 2
-            elif core_i > 512:
-                core_i = -(-core_i // 2)
-            else:
-                break
-        return plan()
+        piece = 2048 if is_flat else 512
+        pieces = sorted({self.points[-1], min(self.points[-1], piece)}, reverse=True)
+        most_of_all = (16 if is_flat else 5) // reach
+        candidates = [
+            (most, core_j, core_i)
+            for most in ([steps] if steps else range(most_of_all, 1, -1))
+            for core_i in pieces
+            for core_j in ([1] if is_flat else range(128, 5 * most * reach, -8))
+        ]
+        for most, core_j, core_i in candidates:
+            if most > 1 and 2 * most * reach > rows:
+                continue  # more margin than rows
+            core = (rows, min(core_j, 1 if is_flat else self.points[1]), core_i)
+            plan = self._plane(most, core, threads)
+            if plan.scratch // threads * self.itemsize <= 1.25 * cache_bytes():
+                return plan
+        core_j = 1 if is_flat else min(self.points[1], 16)
+        return self._plane(steps or 1, (rows, core_j, pieces[-1]), threads)
 
     def _device_plane(self, steps: int | None) -> Plan:
         """Return the tile of a GPU block that fits shared memory and spends least on its margins."""
@@ -228,11 +251,16 @@ def thread_count() -> int:
 
 
 @functools.cache
-def cache_bytes() -> int:
-    """Return the size of a core's second-level cache, 1 MiB where the system does not say."""
-    size = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
+def cache_bytes(level: int = 2) -> int:
+    """Return the size of a core's cache of that level; 1 MiB or, of the third, 32 MiB where the system does not say."""
+    size = Path(f"/sys/devices/system/cpu/cpu0/cache/index{level}/size")
     text = size.read_text().strip() if size.exists() else ""
-    return int(text[:-1]) * 1024 if text.endswith("K") else 1 << 20
+    return int(text[:-1]) * 1024 if text.endswith("K") else 1 << (20 if level == 2 else 25)
+
+
+def has_helpers() -> bool:
+    """Return whether host kernels include the functions of ``jit/occa.hpp``: with OCCA 1 they do."""
+    return _occa.occa_version_number < 20000
 
 
 def has_fma(device: Device) -> bool:

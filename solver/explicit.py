@@ -71,7 +71,6 @@ class Explicit(Discretization):
         specifications = dict(fields or {})
         self._fields, self.fields = _allocate_fields(device, grid, dtype, members, specifications)
         self._none = device.allocate((0,), dtype)
-        self._spare: Memory | None = None
         names = list(coefficients(1.0))
         common = {
             "dfloat": real_type(dtype),
@@ -117,6 +116,9 @@ class Explicit(Discretization):
         if self._whole and self._count == 1:
             for kernel in self._kernels.values():
                 kernel.threads = 1  # one block: a team could only wait for it
+        leading = () if members is None else (members,)
+        shape_of_state = (*leading, components, *grid.points)
+        self._spare = device.allocate((0,) if self._whole else shape_of_state, dtype)
         self._scratch = device.allocate((max(p.scratch for p in self._plans.values()),), dtype)
         self._limit = max(self._plans)
 
@@ -157,22 +159,19 @@ class Explicit(Discretization):
             return
         source = u.memory
         for count, row in passes(steps, recording, self._limit):
-            if row is not None and recording.into is not None:
+            target = self._spare if source is u.memory else u.memory
+            if row is not None and recording.into is not None and self._device.mode != "OpenCL":
                 target = recording.into[row]
-            else:
-                target = self._spare_memory(u) if source is u.memory else u.memory
             if self._is_line:
                 self._launch_line(dt, count, NOTHING, source, target)
             else:
                 self._launch_plane(dt, count, source, target)
             source = target
+            if row is not None and recording.into is not None and self._device.mode == "OpenCL":
+                # A row there may start at an address that kernels cannot take.
+                copy(self._device, source, recording.into[row])
         if source is not u.memory:
             copy(self._device, source, u.memory)
-
-    def _spare_memory(self, u: Field) -> Memory:
-        if self._spare is None:
-            self._spare = self._device.allocate(u.memory.shape, self._dtype)
-        return self._spare
 
     def _kernel(self, steps: int) -> Kernel:
         """Return the kernel of the smallest blocks that can take that many steps."""
@@ -221,21 +220,14 @@ class Explicit(Discretization):
 
 
 def passes(steps: int, recording: Recording, most: int) -> Iterator[tuple[int, int | None]]:
-    """Yield (steps, row) of the passes that take ``steps`` steps: each ends at a snapshot, its row, or in between.
-
-    Where nothing is recorded their number is even if it can be, so that the state ends in the buffer it started from.
-    """
-    rows = [recording.due + n * recording.every for n in range(recording.rows)]
-    ends: list[tuple[int, int | None]] = [
-        (end, recording.start_row + n) for n, end in enumerate(rows)
+    """Yield (steps, row) of the passes that take ``steps`` steps: each ends at a snapshot, its row, or in between, None."""
+    ends = [
+        (recording.due + n * recording.every, recording.start_row + n)
+        for n in range(recording.rows)
     ]
-    if not ends or ends[-1][0] < steps:
-        ends.append((steps, None))
     begin = 0
-    for end, row in ends:
+    for end, row in [*ends, (steps, None)]:
         count = -(-(end - begin) // most)
-        if row is None and count % 2 == (1 if not rows else 0) and end - begin > count:
-            count += 1
         for n in range(count):
             share = (end - begin) * (n + 1) // count - (end - begin) * n // count
             yield share, row if n == count - 1 else None

@@ -12,6 +12,7 @@ from solver.errors import DivergenceError, ParameterError, ShapeError
 from solver.field import Field
 from solver.finite import FiniteCheck
 from solver.grid import Grid
+from solver.precision import real_type
 from solver.recorder import NOTHING, Moment, Recorder, Recording
 from solver.steppers import method_of
 
@@ -76,6 +77,7 @@ class Simulation:
         cfl: float | None = None,
         members: int | None = None,
     ):
+        real_type(dtype)
         self.device, self.grid, self.equation = device, grid, equation
         self.members = _one_size(equation.members, members)
         self.method = method_of(method or equation.method)
@@ -189,7 +191,15 @@ class Simulation:
             )
         if self.cfl is not None:
             return self._plan_by_cfl(self.cfl, until, steps)
-        return iter(self._plan(until, steps))
+        return self._in_turn(self._plan(until, steps), until)
+
+    def _in_turn(
+        self, segments: list[tuple[float, int]], until: float | None
+    ) -> Iterator[tuple[float, int]]:
+        for dt, count in segments:
+            yield dt, count
+            if until is not None and abs(until - self.time) < 1e-9 * dt:
+                self.time = until  # without the round-off of adding up
 
     def _plan(self, until: float | None, steps: int | None) -> list[tuple[float, int]]:
         if until is None:

@@ -99,7 +99,7 @@ def ensemble(name: str, value: Parameter, least: float = -np.inf, positive: bool
     except (TypeError, ValueError):
         numbers = np.asarray(np.nan)
     is_bool = isinstance(value, bool) or np.asarray(value).dtype == bool
-    fits = np.isfinite(numbers).all() and (numbers >= least).all()
+    fits = bool(np.isfinite(numbers).all() and (numbers >= least).all())
     fits = fits and not (positive and (numbers <= 0).any())
     if is_bool or numbers.ndim > 1 or numbers.size == 0 or not fits:
         wanted = "a positive number" if positive else "a finite number"
