@@ -100,7 +100,6 @@ class Problem:
             "CORE": core,
             "TILES": -(-self.points[0] // core),
             "RECORDING": steps == _UNLIMITED,
-            "HAS_HELPERS": self.is_host and has_helpers() and steps != _UNLIMITED,
             "STREAM": self._is_large and has_helpers(),
         }
         return Plan(steps, defines)
@@ -112,7 +111,6 @@ class Problem:
             width, most = 256, max(1, 16 // (self.stages * self.ghost))
             while self._line_size(width, 1) * self.itemsize > _SHARED:
                 width //= 2
-        width = min(width, self.points[0])
         reach = self.stages * self.ghost
         plans = [self._line(width, 1, reach, lanes=1)]
         return plans if most == 1 else [*plans, self._line(width, most, most * reach)]
