@@ -1,5 +1,6 @@
 """How a grid is cut into blocks for passes over memory. Integer arithmetic; no choice here changes a result."""
 
+import dataclasses
 import functools
 import math
 import os
@@ -26,8 +27,9 @@ _TILE = 16384  # bytes of one time level of a tile in one dimension, on a CPU
 
 @dataclass(frozen=True)
 class Plan:
-    """One way to cut: the most steps a pass may take, the kernel's defines, and the values of scratch it needs."""
+    """One way to cut: the kernel, the most steps a pass may take, the kernel's defines, and the values of scratch it needs."""
 
+    kernel: str
     steps: int
     defines: dict[str, Any]
     scratch: int = 0
@@ -73,9 +75,9 @@ class Problem:
         """Return the cuts to choose from: one step a pass, and as many as pay."""
         if self.is_whole_on_chip:
             return [self._line(self.points[0], _UNLIMITED, 0)]
-        if len(self.points) == 1:
-            return self._lines()
-        return self._planes()
+        several = self._lines() if len(self.points) == 1 else self._planes()
+        is_direct = self.is_host and self.stages == self.ghost == 1 and all(self.is_periodic)
+        return [self._once(), *several[1:]] if is_direct else several
 
     def _lanes(self, width: int) -> int:
         lanes = _VECTOR // self.itemsize if self.is_host else 1
@@ -102,7 +104,7 @@ class Problem:
             "RECORDING": steps == _UNLIMITED,
             "STREAM": self._is_large and has_helpers(),
         }
-        return Plan(steps, defines)
+        return Plan("march_line", steps, defines)
 
     def _lines(self) -> list[Plan]:
         if self.is_host:
@@ -114,6 +116,32 @@ class Problem:
         reach = self.stages * self.ghost
         plans = [self._line(width, 1, reach, lanes=1)]
         return plans if most == 1 else [*plans, self._line(width, most, most * reach)]
+
+    def _once(self) -> Plan:
+        """Return the one step of a one-stage method that needs no blocks: each worker owns a stretch of the first axis."""
+        points = (*(1,) * (3 - len(self.points)), *self.points)
+        if len(points) == 3 and len(self.points) == 2:
+            points = (self.points[0], 1, self.points[1])
+        workers = 1 if self.mode == "Serial" else thread_count()
+        is_line = len(self.points) == 1
+        stride = -(-_CHUNK * self.components // 64) * 64 + 64
+        defines = {
+            "ONCE": True,
+            "DIM": len(self.points),
+            **{f"N{axis}": n for axis, n in zip("KJI", points, strict=True)},
+            "WORKERS": workers,
+            "FIRST_K": 0 if is_line else f"(worker * NK / {workers})",
+            "LAST_K": 1 if is_line else f"((worker + 1) * NK / {workers})",
+            "FIRST_I": f"(worker * columns / {workers})" if is_line else 0,
+            "LAST_I": f"((worker + 1) * columns / {workers})" if is_line else "NI",
+            "ROWS_J": 64,
+            "CHUNK": _CHUNK,
+            "AHEAD": 512 if len(self.points) == 3 else 256,
+            "STRIDE": stride,
+            "HAS_HELPERS": has_helpers(),
+            "STREAM": self._is_large and has_helpers(),
+        }
+        return Plan("march_once", 1, defines, workers * stride)
 
     def _planes(self) -> list[Plan]:
         cut = self._host_plane if self.is_host else self._device_plane
@@ -178,7 +206,7 @@ class Problem:
             "STRIDE": stride,
             "SCRATCH": workers * stride if self.is_host else 0,
         }
-        return Plan(steps, defines, workers * stride if self.is_host else size)
+        return Plan("march_plane", steps, defines, workers * stride if self.is_host else size)
 
     @property
     def _is_large(self) -> bool:
@@ -239,7 +267,7 @@ class Problem:
         if best is None:
             core = (16, 1 if is_flat else 1, 1)
             return self._plane(1, core, None)
-        return Plan(best[1].steps, best[1].defines, 0)
+        return dataclasses.replace(best[1], scratch=0)
 
 
 def thread_count() -> int:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from solver import blocks
-from solver._occa import Kernel, Memory
+from solver._occa import Memory
 from solver.boundaries import Boundary, Dirichlet, Neumann, Wall
 from solver.device import Device
 from solver.equations.equation import Discretization, FieldValues
@@ -91,6 +91,7 @@ class Explicit(Discretization):
                 name: real_literal(value, dtype)
                 for name, value in (("ZERO", 0), ("TWO", 2), ("MINUS_TWO", -2))
             },
+            "ONCE": False,
             **self._sides.defines,
             **(defines or {}),
         }
@@ -105,12 +106,10 @@ class Explicit(Discretization):
             method.stages,
             np.dtype(dtype).itemsize,
         )
-        self._whole, self._is_line = shape.is_whole_on_chip, len(grid.points) == 1
-
+        self._whole = shape.is_whole_on_chip
         self._plans = {plan.steps: plan for plan in shape.plans()}
-        name = "march_line" if self._is_line else "march_plane"
         self._kernels = {
-            steps: device.build(shipped(source), name, common | plan.defines)
+            steps: device.build(shipped(source), plan.kernel, common | plan.defines)
             for steps, plan in self._plans.items()
         }
         if self._whole and self._count == 1:
@@ -155,17 +154,14 @@ class Explicit(Discretization):
 
     def _march(self, u: Field, dt: float, steps: int, recording: Recording) -> None:
         if self._whole:
-            self._launch_line(dt, steps, recording, u.memory, u.memory)
+            self._launch(dt, steps, recording, u.memory, u.memory)
             return
         source = u.memory
         for count, row in passes(steps, recording, self._limit):
             target = self._spare if source is u.memory else u.memory
             if row is not None and recording.into is not None and self._device.mode != "OpenCL":
                 target = recording.into[row]
-            if self._is_line:
-                self._launch_line(dt, count, NOTHING, source, target)
-            else:
-                self._launch_plane(dt, count, source, target)
+            self._launch(dt, count, NOTHING, source, target)
             source = target
             if row is not None and recording.into is not None and self._device.mode == "OpenCL":
                 # A row there may start at an address that kernels cannot take.
@@ -173,39 +169,21 @@ class Explicit(Discretization):
         if source is not u.memory:
             copy(self._device, source, u.memory)
 
-    def _kernel(self, steps: int) -> Kernel:
-        """Return the kernel of the smallest blocks that can take that many steps."""
-        return self._kernels[min(most for most in self._plans if most >= steps)]
-
-    def _launch_plane(self, dt: float, steps: int, source: Memory, target: Memory) -> None:
-        self._kernel(steps)(
-            steps,
-            dt,
-            self._table(dt),
-            self._sides.memory,
-            self._fields,
-            source,
-            self._scratch,
-            target,
-        )
-
-    def _launch_line(
+    def _launch(
         self, dt: float, steps: int, recording: Recording, source: Memory, target: Memory
     ) -> None:
-        self._kernel(steps)(
-            steps,
-            recording.due,
-            recording.every,
-            recording.start_row,
-            recording.rows,
-            dt,
-            self._table(dt),
-            self._sides.memory,
-            self._fields,
-            source,
-            target,
-            self._none if recording.into is None else recording.into,
-        )
+        """Take the steps of a pass with the kernel of the smallest blocks that can."""
+        chosen = min(most for most in self._plans if most >= steps)
+        kernel, name = self._kernels[chosen], self._plans[chosen].kernel
+        table, sides, fields = self._table(dt), self._sides.memory, self._fields
+        if name == "march_line":
+            into = self._none if recording.into is None else recording.into
+            written = (recording.due, recording.every, recording.start_row, recording.rows)
+            kernel(steps, *written, dt, table, sides, fields, source, target, into)
+        elif name == "march_plane":
+            kernel(steps, dt, table, sides, fields, source, self._scratch, target)
+        else:
+            kernel(dt, table, fields, source, self._scratch, target)
 
     def _table(self, dt: float) -> Memory:
         """Return the coefficients of a time step, shape (members, coefficients), on the device."""

@@ -16,6 +16,7 @@ from solver import (
     Periodic,
     Recorder,
     Simulation,
+    blocks,
 )
 from solver.steppers import METHODS
 
@@ -154,3 +155,25 @@ def test_grids_of_any_shape(host_device, points):
         simulation.take(dt, 13)
         expected = twin.march(twin.burgers(grid, 0.02), rough(grid, len(points)), dt, 13, "ssp-rk3")
         assert np.abs(simulation.u.to_host() - expected).max() < 1e-12
+
+
+@pytest.mark.parametrize("axes", POINTS)
+@pytest.mark.parametrize("method", ["euler", "ssp-rk3"])
+@pytest.mark.parametrize("steps", [1, 7])
+def test_no_cut_into_blocks_changes_a_bit(monkeypatch, axes, method, steps):
+    grid = grid_of(axes, "periodic", {1: (20000,), 2: (45, 600), 3: (14, 40, 70)}[axes])
+    states = []
+    for second, third in ((1 << 20, 1 << 25), (1 << 14, 1 << 25), (1 << 20, 0)):
+        monkeypatch.setattr(blocks, "cache_bytes", lambda n=2, s=(second, third): s[n - 2])
+        for threads in ("2", "3"):
+            monkeypatch.setattr(blocks, "thread_count", lambda threads=threads: int(threads))
+            simulation = Simulation(
+                Device.open("OpenMP"),
+                grid,
+                Burgers(0.02, "central"),
+                rough(grid, axes),
+                method=method,
+            )
+            simulation.take(0.5 * simulation.limit, steps)
+            states.append(simulation.u.to_host())
+    assert all(np.array_equal(states[0], state) for state in states[1:])
