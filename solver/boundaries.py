@@ -88,6 +88,11 @@ class Wall(Boundary):
             _require_finite("Wall velocity", self.velocity)
 
 
+@dataclass(frozen=True)
+class Slip(Boundary):
+    """A plane of symmetry for a velocity: nothing flows through, nothing drags."""
+
+
 Sides: TypeAlias = tuple[Boundary, Boundary]
 
 

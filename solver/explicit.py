@@ -7,7 +7,7 @@ import numpy as np
 
 from solver import blocks
 from solver._occa import Memory
-from solver.boundaries import Boundary, Dirichlet, Neumann, Wall
+from solver.boundaries import Boundary, Dirichlet, Neumann, Periodic, Wall
 from solver.device import Device
 from solver.equations.equation import Discretization, FieldValues
 from solver.errors import ParameterError, ShapeError
@@ -310,6 +310,12 @@ def require_sides(grid: Grid, ghost: int) -> None:
         raise ParameterError(
             f"grid.points must be at least {least} along each axis for this stencil, got {grid.points}; refine"
         )
+    for axis, pair in enumerate(grid.sides):
+        for side in pair:
+            if not isinstance(side, Periodic | Dirichlet | Neumann | Wall):
+                raise ParameterError(
+                    f"a side of this equation must be Periodic, Dirichlet, Neumann or Wall, got {side} on axis {axis}; choose one"
+                )
     if ghost > 1 and not all(grid.is_periodic):
         raise ParameterError(
             f"this scheme reaches {ghost} points and needs periodic axes, got sides {grid.sides}; make them periodic or choose "

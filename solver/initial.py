@@ -1,5 +1,6 @@
 """Initial conditions by name, functions of the coordinates."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -31,6 +32,21 @@ def gaussian(components: int, *coordinates: np.ndarray) -> np.ndarray:
 INITIAL: dict[str, Callable[..., np.ndarray]] = {"sin": sine, "gaussian": gaussian}
 
 
+def named(name: str, components: int) -> Callable[..., np.ndarray]:
+    """Return the initial condition of that name as a function of the coordinates, which gives ``(components, *points)``.
+
+    Raises
+    ------
+    ParameterError
+        There is none.
+    """
+    if name not in INITIAL:
+        raise ParameterError(
+            f"initial must be one of {', '.join(sorted(INITIAL))}, a function or an array, got {name!r}; correct the name"
+        )
+    return functools.partial(INITIAL[name], components)
+
+
 def evaluate(initial: Any, grid: Grid, components: int, members: int | None = None) -> np.ndarray:
     """Return the initial values on the host, float64, shape ``([members,] components, *points)``.
 
@@ -47,17 +63,10 @@ def evaluate(initial: Any, grid: Grid, components: int, members: int | None = No
     ShapeError
         Values of another shape.
     """
-    if isinstance(initial, str):
-        if initial not in INITIAL:
-            raise ParameterError(
-                f"initial must be one of {', '.join(sorted(INITIAL))}, a function or an array, got {initial!r}; correct the name"
-            )
-        named = INITIAL[initial](components, *grid.coordinates())
-        values = np.asarray(named, dtype=np.float64)
-    else:
-        values = np.asarray(
-            initial(*grid.coordinates()) if callable(initial) else initial, dtype=np.float64
-        )
+    function = named(initial, components) if isinstance(initial, str) else initial
+    values = np.asarray(
+        function(*grid.coordinates()) if callable(function) else function, dtype=np.float64
+    )
     shape = (components, *grid.points)
     if values.shape == grid.points and components == 1:
         values = values[None]

@@ -1,0 +1,320 @@
+"""Incompressible Navier–Stokes, u_t + ∇·(u u) = −∇p + ν∇²u + f, ∇·u = 0, on a staggered grid in two or three dimensions."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from solver._occa import Kernel, Memory
+from solver.boundaries import Boundary, Periodic, Slip, Wall
+from solver.device import Device
+from solver.equations.equation import Discretization, Equation
+from solver.errors import ParameterError
+from solver.field import Field
+from solver.grid import Grid
+from solver.initial import evaluate, named
+from solver.kernel import shipped
+from solver.multigrid import NARROW, sums
+from solver.poisson import Poisson
+from solver.precision import real_type
+from solver.recorder import Recording
+from solver.staggered import on_faces
+from solver.steppers import Method
+
+LEAST_POINTS = 4
+WORTHLESS = 2.0  # times the residual of p = 0, above which a guess is thrown away
+
+# One number per axis, or a function of the coordinates that returns one array (or number) per axis.
+Forcing = Sequence[float] | Callable[..., Any]
+
+
+class NavierStokes(Equation):
+    """Incompressible Navier–Stokes equations of constant density 1.
+
+    Component a of the velocity lies on the low face of each cell along axis a: in the state, of shape ``(axes, *points)``,
+    index 0 along axis a is the low wall where the axis has sides, and stays 0; the high wall is not stored. Space is second
+    order, conserves momentum and, as Δt → 0, kinetic energy; time is an explicit Runge–Kutta method whose every stage is
+    projected, and so keeps its order.
+
+    Parameters
+    ----------
+    nu : float
+        Kinematic viscosity ν > 0.
+    tolerance : float
+        Of the pressure: its residual relative to the divergence that it removes, in the 2-norm. Round-off of the velocity
+        bounds it from below.
+    forcing : optional
+        An acceleration: one number per axis, or a function of the coordinates that returns one array per axis. With one,
+        the discretization has the field "forcing" in memory, for others to write.
+
+    Raises
+    ------
+    ParameterError
+        A parameter outside its range.
+
+    Source: Harlow & Welch 1965, doi:10.1063/1.1761178 (space); Sanderse & Koren 2012, doi:10.1016/j.jcp.2011.11.028 (time).
+    """
+
+    def __init__(self, nu: float, tolerance: float = 1e-8, forcing: Forcing | None = None):
+        _require_positive("equation nu", nu, "give the viscosity in the grid's units")
+        _require_positive("equation tolerance", tolerance, "1e-8 is usual")
+        self.nu, self.tolerance = float(nu), float(tolerance)
+        self.forcing = forcing
+
+    def components(self, grid: Grid) -> int:
+        """Return the number of velocity components, one per axis."""
+        return len(grid.points)
+
+    def evaluate(self, initial: Any, grid: Grid, members: int | None) -> np.ndarray:
+        """Return initial values on the host, a function of the coordinates on the faces of each component."""
+        components = self.components(grid)
+        function = named(initial, components) if isinstance(initial, str) else initial
+        values = on_faces(grid, function) if callable(function) else function
+        return evaluate(values, grid, components, members)
+
+    def stable_time_step(self, grid: Grid, speed: float, method: Method) -> float:
+        """Return the largest stable Δt while each component stays within ``speed`` and the walls' own."""
+        moving = [abs(v) for pair in grid.sides for side in pair for v in _wall_velocity(side, 0)]
+        speed = max([speed, *moving])
+        axes = grid.spacing
+        return method.largest_step(
+            diffusive=sum(2 * self.nu / dx**2 for dx in axes),
+            advective=sum(speed / dx for dx in axes),
+            ratio=len(axes) * speed**2 / self.nu,
+        )
+
+    def discretize(
+        self, device: Device, grid: Grid, method: Method, dtype: str, members: int | None = None
+    ) -> "StaggeredScheme":
+        """Build the kernels for a grid.
+
+        Raises
+        ------
+        ParameterError
+            Not two or three axes, too few points, a side that is neither periodic nor a wall, a grid whose pressure
+            multigrid cannot solve, or an ensemble.
+        """
+        if members is not None:
+            raise ParameterError(
+                f"NavierStokes takes no ensemble, got {members} members; run them one by one"
+            )
+        if len(grid.points) not in (2, 3):
+            raise ParameterError(
+                f"NavierStokes takes a grid of two or three axes, got grid.points {grid.points}; give two or three"
+            )
+        if min(grid.points) < LEAST_POINTS:
+            raise ParameterError(
+                f"grid.points must be at least {LEAST_POINTS} along each axis for NavierStokes, got {grid.points}; refine"
+            )
+        for axis, pair in enumerate(grid.sides):
+            for side in pair:
+                if not isinstance(side, Periodic | Wall | Slip):
+                    raise ParameterError(
+                        f"a side of NavierStokes must be Periodic, Wall or Slip, got {side} on axis {axis}; choose one"
+                    )
+        return StaggeredScheme(device, grid, self, method, dtype)
+
+
+class StaggeredScheme(Discretization):
+    """Navier–Stokes on one grid.
+
+    Attributes
+    ----------
+    pressure : Memory
+        Shape ``points``, at the grid's points, on the device, of the last stage's beginning and up to a constant; the first
+        guess of the next.
+    fields : dict
+        "forcing", where the equation has one: the acceleration on the faces, shape ``(axes, *points)``, read in every stage.
+    poisson : Poisson
+    iterations : list of int
+        Of the pressure, in each stage of the last step.
+    """
+
+    def __init__(
+        self, device: Device, grid: Grid, equation: NavierStokes, method: Method, dtype: str
+    ):
+        self._device, self._grid, self._equation, self._method = device, grid, equation, method
+        self.poisson = Poisson(device, grid, dtype)
+        shape = (len(grid.points), *grid.points)
+        self.pressure = self._zeros(grid.points, dtype)
+        self._flat_pressure = self.pressure.reshape((grid.size,))
+        self._pressure_before = self._zeros((grid.size,), dtype)
+        self._clock, self._times = 0.0, (0.0, 0.0)
+        self._nodes = method.butcher()[0].sum(axis=1).tolist()
+        self.iterations: list[int] = []
+        self._forcing = self._load_forcing(shape, dtype)
+        self.fields = {"forcing": self._forcing[0]} if self._forcing else {}
+        self._sides = self._load_sides(dtype)
+        self._results = device.allocate((5 * self.poisson.multigrid.groups,), "float64")
+        self._defines = {
+            "HOST": int(device.is_host),
+            "AXES": len(grid.points),
+            "GROUPS": self.poisson.multigrid.groups,
+            "dfloat": real_type(dtype),
+            "HAS_FORCING": bool(self._forcing),
+        }
+        self._stage, self._residual, self._correct, self._divergence = (
+            self._build(f"navier_stokes_{name}")
+            for name in ("stage", "residual", "correct", "divergence")
+        )
+        self._axpy = device.build(shipped("axpy.okl"), "axpy", {"dfloat": real_type(dtype)})
+        self._states = [device.allocate(shape, dtype) for _ in range(max(1, method.stages - 1))]
+
+    def step(self, u: Field, dt: float) -> None:
+        """Take one step in place; each stage is made free of divergence before the next reads it."""
+        alpha, beta = self._method.alpha, self._method.beta
+        states = [u.memory, *self._states[: len(beta) - 1]]
+        self.iterations = []
+        for i, (weights, part) in enumerate(zip(alpha, beta, strict=True)):
+            target = self._states[0] if len(beta) == 1 else (*states[1:], u.memory)[i]
+            self._predict(weights, part * dt, states[: i + 1], target)
+            self._guess_pressure(self._clock + self._nodes[i] * dt)
+            self._project(target, part * dt)
+            self.iterations.append(self.poisson.iterations)
+        self._clock += dt
+        if len(beta) == 1:
+            u.memory.copy_from(target)
+
+    def march(
+        self, u: Field, dt: float, steps: int, recording: Recording, time: float = 0.0
+    ) -> None:
+        """Take ``steps`` steps in place, writing the snapshots of ``recording``."""
+        row = 0
+        for n in range(1, steps + 1):
+            self.step(u, dt)
+            if recording.into is not None and n == recording.due + row * recording.every:
+                snapshot = recording.into[recording.start_row + row]
+                snapshot.copy_from(u.memory.reshape(snapshot.shape))
+                row += row < recording.rows
+
+    def admit(self, u: Field) -> None:
+        """Remove the divergence of initial values; the pressure starts anew."""
+        self._forget_pressure()
+        self._project(u.memory, 1.0)
+        self._forget_pressure()
+
+    def divergence(self, u: Field) -> float:
+        """Return max |∇·u| over the cells."""
+        self._divergence(*self._box, *self._rates(1.0), u.memory, self._results)
+        partial = np.empty(self.poisson.multigrid.groups)
+        self._results[: partial.size].copy_to(partial)
+        return float(np.max(partial))
+
+    def _predict(
+        self, weights: tuple[float, ...], step: float, states: list[Memory], target: Memory
+    ) -> None:
+        """Write Σⱼ weightsⱼ statesⱼ + step L(last state) to the target, L without the pressure."""
+        middle = list(zip(weights, states, strict=True))[1:-1]
+        start_weight = weights[0] if len(weights) > 1 else 0.0
+        nu, padding = self._equation.nu, (0.0,) * (3 - len(self._grid.points))
+        self._stage(
+            *self._box,
+            *padding,
+            *(1 / (4 * dx) for dx in self._grid.spacing),
+            *padding,
+            *(nu / dx**2 for dx in self._grid.spacing),
+            start_weight,
+            weights[-1],
+            step,
+            self._sides,
+            states[0],
+            states[-1],
+            *self._forcing,
+            target,
+        )
+        for weight, state in middle:
+            if weight:
+                self._axpy(target.size, weight, state, target)
+
+    def _guess_pressure(self, time: float) -> None:
+        """Extrapolate the last two pressures linearly in time."""
+        before, last = self._times
+        slope = (time - last) / (last - before) if last != before else 0.0
+        self.poisson.extrapolate(slope, self._flat_pressure, self._pressure_before)
+        self._times = (last, time)
+
+    def _forget_pressure(self) -> None:
+        nothing = np.zeros(self._grid.size, self.pressure.dtype)
+        self._flat_pressure.copy_from(nothing)
+        self._pressure_before.copy_from(nothing)
+        self._times = (self._clock, self._clock)
+
+    def _project(self, u: Memory, step: float) -> None:
+        """Solve ∇²p = ∇·u / step from a guess, and subtract step ∇p; what is not finite stays as it is."""
+        total, squares, total_b, squares_b, squares_u = self._defect(u, step)
+        spread = self.poisson.spread
+        if not math.isfinite(squares_b):
+            return
+        if not spread(total, squares) <= WORTHLESS * spread(total_b, squares_b):
+            self._forget_pressure()
+            total, squares = self._defect(u, step)[:2]
+        noise = self.poisson.epsilon * self.poisson.level.unit / step * math.sqrt(squares_u)
+        target = max(self._equation.tolerance * spread(total_b, squares_b), noise)
+        self.poisson.reduce(self._flat_pressure, total, squares, target)
+        self._correct(*self._box, *self._rates(step), self._flat_pressure, u)
+
+    def _defect(self, u: Memory, step: float) -> list[float]:
+        """Write the residual r of b = −h² ∇·u / step for the present guess; return the sums of r, r², b, b² and |u|²."""
+        self._residual(
+            *self.poisson.box,
+            *self._rates(self.poisson.level.unit**2 / step),
+            u,
+            self._flat_pressure,
+            self.poisson.residual,
+            self._results,
+        )
+        return sums(self._results, 5, self.poisson.multigrid.groups)
+
+    def _rates(self, factor: float) -> tuple[float, ...]:
+        """Return factor / Δa for each axis of the kernels."""
+        padding = (0.0,) * (3 - len(self._grid.points))
+        return (*padding, *(factor / dx for dx in self._grid.spacing))
+
+    @property
+    def _box(self) -> tuple[int, ...]:
+        return self.poisson.level.box
+
+    def _load_forcing(self, shape: tuple[int, ...], dtype: str) -> tuple[Memory, ...]:
+        given = self._equation.forcing
+        if given is None:
+            return ()
+        values = on_faces(self._grid, given if callable(given) else lambda *_: given)
+        memory = self._device.allocate(shape, dtype)
+        memory.copy_from(values.astype(dtype))
+        return (memory,)
+
+    def _load_sides(self, dtype: str) -> Memory:
+        """Return for each axis and side what stands beyond it, mirror q − offset: mirror, then an offset per component."""
+        axes = len(self._grid.points)
+        values = np.zeros((axes, 2, axes + 1), dtype)
+        for axis, pair in enumerate(self._grid.sides):
+            for number, side in enumerate(pair):
+                values[axis, number, 0] = -1 if isinstance(side, Wall) else 1
+                values[axis, number, 1:] = [-2 * v for v in _wall_velocity(side, axes)]
+        memory = self._device.allocate((values.size,), dtype)
+        memory.copy_from(values.ravel())
+        return memory
+
+    def _zeros(self, shape: tuple[int, ...], dtype: str) -> Memory:
+        memory = self._device.allocate(shape, dtype)
+        memory.copy_from(np.zeros(shape, dtype))
+        return memory
+
+    def _build(self, name: str) -> Kernel:
+        kernel = self._device.build(shipped("navier_stokes.okl"), name, self._defines)
+        kernel.threads = int(self._grid.size < NARROW)
+        return kernel
+
+
+def _wall_velocity(side: Boundary, axes: int) -> Sequence[float]:
+    """Return the velocity of a side, one number per axis; zeros where it is none or does not move."""
+    if isinstance(side, Wall) and side.velocity is not None:
+        return side.velocity
+    return (0.0,) * axes
+
+
+def _require_positive(name: str, value: Any, remedy: str) -> None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (is_number and math.isfinite(value) and value > 0):
+        raise ParameterError(f"{name} must be a positive number, got {value!r}; {remedy}")
