@@ -10,7 +10,9 @@ from typing import Any
 from jsonargparse import ArgumentError, ArgumentParser
 from tqdm import tqdm
 
-from insitu.config import CaseError, add_case, instantiate, one_sentence, resolved
+from insitu.case_errors import CaseError, one_sentence
+from insitu.config import Case, add_case, instantiate, resolved
+from insitu.convergence import converge
 from insitu.information import describe
 from insitu.pipeline import run_case
 from insitu.resume import forecast_again
@@ -33,7 +35,7 @@ def entry() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 done, 2 bad input, 3 diverged, 1 anything else."""
+    """Run one command and return its exit code: 0 done, 2 bad input, 3 diverged, 1 anything else (an order outside its band)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]
@@ -65,11 +67,13 @@ def _dispatch(arguments: list[str]) -> int:
         parser.print_help()
         return _BAD_INPUT
     command = commands[arguments[0]]
-    settings = _parse(command, arguments[1:], is_run=arguments[0] == "run")
+    settings = _parse(command, arguments[1:], has_case=arguments[0] in ("run", "converge"))
     if arguments[0] == "info":
         print(describe())
     elif arguments[0] == "forecast":
         print(forecast_again(Path(settings.run_directory), settings.steps))
+    elif arguments[0] == "converge":
+        return _converge(command, settings)
     else:
         _run(command, settings)
     return 0
@@ -79,18 +83,14 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, ArgumentParser]]:
     top = argparse.ArgumentParser(
         prog="insitu",
         description="Couple an OCCA simulation with machine learning on the same device memory.",
-        epilog="commands: run CASE, forecast RUN_DIR, info; each explains itself with --help; --debug shows tracebacks",
+        epilog="commands: run CASE, converge CASE, forecast RUN_DIR, info; each explains itself with --help; "
+        "--debug shows tracebacks",
     )
-    top.add_argument("command", choices=["run", "forecast", "info"])
-    run = ArgumentParser(
-        prog="insitu run CASE", description="Run a case file.", exit_on_error=False
+    top.add_argument("command", choices=["run", "converge", "forecast", "info"])
+    run = _case_parser("run", "Run a case file.")
+    study = _case_parser(
+        "converge", "Measure the order of a case's scheme; exit code 1 where it leaves its band."
     )
-    run.add_argument(
-        "--output",
-        default=None,
-        help="run directory; out/<name of the case file> where it is left out",
-    )
-    add_case(run)
     forecast = ArgumentParser(
         prog="insitu forecast",
         description="Forecast with the saved model of a run.",
@@ -105,11 +105,24 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, ArgumentParser]]:
         description="Say what is there and what is missing.",
         exit_on_error=False,
     )
-    return top, {"run": run, "forecast": forecast, "info": info}
+    return top, {"run": run, "converge": study, "forecast": forecast, "info": info}
 
 
-def _parse(parser: ArgumentParser, arguments: list[str], is_run: bool) -> Any:
-    if is_run:
+def _case_parser(command: str, description: str) -> ArgumentParser:
+    parser = ArgumentParser(
+        prog=f"insitu {command} CASE", description=description, exit_on_error=False
+    )
+    parser.add_argument(
+        "--output",
+        default=None,
+        help="run directory; out/<name of the case file> where it is left out",
+    )
+    add_case(parser)
+    return parser
+
+
+def _parse(parser: ArgumentParser, arguments: list[str], has_case: bool) -> Any:
+    if has_case:
         arguments = _with_case_as_flag(arguments)
     try:
         return parser.parse_args(arguments)
@@ -130,17 +143,29 @@ def _with_case_as_flag(arguments: list[str]) -> list[str]:
     return arguments
 
 
-def _run(parser: ArgumentParser, settings: Any) -> None:
+def _converge(parser: ArgumentParser, settings: Any) -> int:
+    case, plain, folder = _load(parser, settings)
+    study = converge(case, plain, folder, _one_world(), Display())
+    print(study.table())
+    print(study.verdict())
+    print(f"written to {folder}/")
+    return 0 if study.has_passed else _OTHER
+
+
+def _load(parser: ArgumentParser, settings: Any) -> tuple[Case, dict[str, Any], Path]:
+    """Return the case, the same as plain values, and the run directory."""
     if not settings.config:
         raise CaseError(
             "a case file is expected, got none; run for example `insitu run jobs/burgers.yaml`"
         )
     output = settings.pop("output")
-    case_file = Path(str(settings.config[0]))
-    folder = Path(output) if output else Path("out") / case_file.stem
-    plain = resolved(parser, settings)
-    comm = _one_world()
-    report = run_case(instantiate(parser, settings), plain, folder, comm, Display())
+    folder = Path(output) if output else Path("out") / Path(str(settings.config[0])).stem
+    return instantiate(parser, settings), resolved(parser, settings), folder
+
+
+def _run(parser: ArgumentParser, settings: Any) -> None:
+    case, plain, folder = _load(parser, settings)
+    report = run_case(case, plain, folder, _one_world(), Display())
     seconds = {stage["name"]: stage["seconds"] for stage in report.stages}
     loop = next(stage for stage in report.stages if stage["name"] == "time loop")
     print(report.table())

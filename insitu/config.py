@@ -2,22 +2,25 @@
 
 import copy
 import json
+import math
 import os
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
+from insitu.case_errors import CaseError, one_sentence
+from insitu.exact import Exact
 from insitu.models import DMD, LSTM, Forecaster, Persistence
 from insitu.reduction import POD
-from solver import Burgers, Grid
+from solver import Equation, Grid, SolverError
 
 __all__ = [
     "Case",
     "CaseError",
+    "Convergence",
     "Learning",
     "Sampling",
     "Split",
@@ -28,10 +31,6 @@ __all__ = [
 ]
 
 Split = Literal["published", "causal"]
-
-
-class CaseError(ValueError):
-    """A case that cannot be run as it is written."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,10 @@ class Time:
         Steps to take.
     dt
         Time step; null takes 0.9 of the stability limit.
+    cfl
+        Instead of dt: this fraction of the stability limit for the present max|u|, so the step follows the solution.
+    method
+        Runge-Kutta method: euler, ssp-rk2, ssp-rk3, rk4; null takes the equation's own.
     force
         Accept a dt above the stability limit.
     """
@@ -53,6 +56,8 @@ class Time:
     until: float | None = None
     steps: int | None = None
     dt: float | None = None
+    cfl: float | None = None
+    method: str | None = None
     force: bool = False
 
     def __post_init__(self) -> None:
@@ -75,17 +80,28 @@ class Sampling:
     Parameters
     ----------
     every
-        Steps between snapshots.
+        Steps between snapshots; null takes one each step.
+    interval
+        Instead of every: simulated time between snapshots, met exactly; the way to sample a run with time.cfl.
     window
         Snapshots held at most, the oldest are overwritten; null holds all of the run.
     """
 
-    every: int = 1
+    every: int | None = None
+    interval: float | None = None
     window: int | None = None
 
     def __post_init__(self) -> None:
-        if self.every < 1:
+        if self.every is not None and self.interval is not None:
+            raise CaseError(
+                f"sampling needs every or interval, got {self.every} and {self.interval}; leave one out"
+            )
+        if self.every is not None and self.every < 1:
             raise CaseError(f"sampling.every must be 1 or more steps, got {self.every}; correct it")
+        if self.interval is not None and not 0 < self.interval < math.inf:
+            raise CaseError(
+                f"sampling.interval must be a positive time, got {self.interval}; give it in the equation's unit"
+            )
         if self.window is not None and self.window < 1:
             raise CaseError(
                 f"sampling.window must be 1 or more snapshots, got {self.window}; correct it or leave it out"
@@ -129,15 +145,82 @@ class Learning:
 
 
 @dataclass(frozen=True)
+class Convergence:
+    """The observed order of a scheme, by least squares over grids or time steps, and the band it must keep to.
+
+    Parameters
+    ----------
+    band
+        Lowest and highest order that pass; null where the case has no such study.
+    exact
+        Exact solution by its class name, see `insitu.exact`; it gives initial values, sides and forcing. "self" compares each
+        grid with the next finer one instead, from the case's own initial condition.
+    refine
+        "space": finer grids. "time": the case's grid, shorter steps, each compared with the next shorter one.
+    points
+        Points of each grid; null refines grid.points.
+    levels
+        Number of grids, or of time steps, where no points are given.
+    factor
+        Refinement from one to the next.
+    dt
+        Time step over the grids: "limit" 0.9 of each one's stability limit (or time.cfl of it), "fixed" time.dt on all,
+        "advective" time.dt on the first and then as Δx, "diffusive" as Δx².
+    norm
+        "l2" or "max" of the error over that of the solution.
+    """
+
+    band: tuple[float, float] | None = None
+    exact: Exact | Literal["self"] = "self"
+    refine: Literal["space", "time"] = "space"
+    points: list[tuple[int, ...]] | None = None
+    levels: int = 4
+    factor: int = 2
+    dt: Literal["limit", "fixed", "advective", "diffusive"] = "limit"
+    norm: Literal["l2", "max"] = "l2"
+
+    def __post_init__(self) -> None:
+        if self.band is not None and not self.band[0] < self.band[1]:
+            raise CaseError(
+                f"convergence.band must be the lowest and the highest order that pass, got {list(self.band)}; order them"
+            )
+        if self.factor < 2:
+            raise CaseError(
+                f"convergence.factor must be 2 or more, got {self.factor}; grids are to become finer"
+            )
+        levels = self.levels if self.points is None else len(self.points)
+        if levels < self.least_levels:
+            raise CaseError(
+                f"an order needs at least {self.least_levels} {'grids' if self.refine == 'space' else 'time steps'}"
+                f"{'' if self.has_reference else ', each compared with the next'}, got {levels}; add to convergence."
+                f"{'levels' if self.points is None else 'points'}"
+            )
+        if self.refine == "time" and (self.points is not None or self.dt != "limit"):
+            raise CaseError(
+                "convergence.refine time keeps the grid and divides time.dt, got points or dt; leave them out"
+            )
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether errors are taken against an exact solution, not against the next level."""
+        return self.exact != "self" and self.refine == "space"
+
+    @property
+    def least_levels(self) -> int:
+        """Levels that give three errors."""
+        return 3 if self.has_reference else 4
+
+
+@dataclass(frozen=True)
 class Case:
     """One coupled run.
 
     Parameters
     ----------
     grid
-        Points and extent along each axis, periodic.
+        Points, extent and boundaries along each axis; periodic where no boundaries are given.
     equation
-        The equation and its parameters.
+        The equation by its class path, and its parameters; a list of numbers makes an ensemble.
     time
         How far, with which step.
     device
@@ -145,21 +228,28 @@ class Case:
     dtype
         Precision of the solver and of the learning.
     initial
-        Name of the initial condition: sin, gaussian.
+        Name of the initial condition (sin, gaussian), or a function of the coordinates by its import path, as
+        insitu.flows.DoubleShearLayer.
+    members
+        Size of an ensemble whose members share all parameters; null where the equation's lists say it.
     sampling
         Which snapshots are kept.
     learning
         What is learnt from them.
+    convergence
+        What `insitu converge` checks; a run ignores it.
     """
 
     grid: Grid
-    equation: Burgers
+    equation: Equation
     time: Time
     device: str = "auto"
     dtype: Literal["float64", "float32"] = "float64"
-    initial: str = "sin"
+    initial: str | Callable[..., Any] = "sin"
+    members: int | None = None
     sampling: Sampling = field(default_factory=Sampling)
     learning: Learning = field(default_factory=Learning)
+    convergence: Convergence = field(default_factory=Convergence)
 
 
 _DEFAULTS: dict[str, Any] = {
@@ -189,7 +279,12 @@ def instantiate(parser: ArgumentParser, settings: Namespace) -> Case:
     CaseError, ParameterError
         A value is outside its range.
     """
-    made = parser.instantiate(settings)
+    try:
+        made = parser.instantiate(settings)
+    except (ArgumentError, ValueError) as error:
+        if isinstance(error, SolverError | CaseError):
+            raise
+        raise CaseError(one_sentence(error)) from None
     return Case(**{name: made[name] for name in Case.__dataclass_fields__})
 
 
@@ -246,25 +341,6 @@ def as_yaml(plain: Mapping[str, Any]) -> str:
     parser = ArgumentParser(exit_on_error=False)
     add_case(parser)
     return str(parser.dump(parser.parse_object(copy.deepcopy(dict(plain))), skip_unset=False))
-
-
-def one_sentence(error: Exception) -> str:
-    """Return a parser's message as one sentence: expected, got, remedy."""
-    text = " ".join(str(error).split())
-    key = re.search(r'[Kk]ey "([^"]+)"', text)
-    expected = re.findall(r"Expected a (?:<class '(\w+)'>|typing\.Literal\[(.*?)\])", text)
-    got = re.search(r"(?:Got value|Given value): (.*?)(?: Given value type.*)?$", text)
-    unknown = re.search(r"unrecognized arguments: (.*)", text) or re.search(
-        r'Key "([^"]+)" is not expected', text
-    )
-    if unknown:
-        return f"only keys of a case are expected, got {unknown[1]}; `insitu run --help` lists them"
-    if key and expected and got:
-        names = [
-            "null" if name == "NoneType" else name for pair in expected for name in pair if name
-        ]
-        return f"{key[1]} must be {' or '.join(names)}, got {got[1]}; `insitu run --help` explains each key"
-    return f"{text}; `insitu run --help` explains each key"
 
 
 def _as_text(value: Any) -> str:

@@ -10,15 +10,19 @@ from matplotlib.figure import Figure
 from insitu.training import TrainingRecord
 
 __all__ = [
+    "COLOURS",
+    "draw_convergence",
     "draw_field_evolution",
     "draw_modes",
     "draw_mode_forecasts",
+    "draw_singular_values",
     "draw_stage_times",
     "draw_training",
+    "figure",
 ]
 
 _TRUTH = {"color": "black", "linewidth": 1.8, "label": "solver"}
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 _PROFILES = 5
 _MODES = 8  # drawn at most
 
@@ -27,11 +31,11 @@ def draw_field_evolution(
     path: Path, x: np.ndarray, times: np.ndarray, snapshots: np.ndarray
 ) -> None:
     """Draw the field over space and time, and profiles at equal intervals; snapshots are (time, points)."""
-    figure, (plane, profiles) = _figure(1, 2, 10.0, 4.0)
+    drawing, (plane, profiles) = figure(1, 2, 10.0, 4.0)
     shading = plane.pcolormesh(
         x, times, snapshots, cmap="RdBu_r", rasterized=True, shading="nearest"
     )
-    figure.colorbar(shading, ax=plane, label="u")
+    drawing.colorbar(shading, ax=plane, label="u")
     plane.set(xlabel="x", ylabel="t", title="field evolution")
     chosen = np.unique(np.linspace(0, len(times) - 1, _PROFILES).round().astype(int))
     for n, row in enumerate(chosen):
@@ -43,24 +47,28 @@ def draw_field_evolution(
         )
     profiles.set(xlabel="x", ylabel="u", title="profiles")
     profiles.legend(frameon=False)
-    figure.savefig(path)
+    drawing.savefig(path)
 
 
 def draw_modes(path: Path, x: np.ndarray, modes: np.ndarray, singular_values: np.ndarray) -> None:
     """Draw the modes (rank, points) and the decay of the singular values."""
-    figure, (shapes, decay) = _figure(1, 2, 10.0, 4.0)
+    drawing, (shapes, decay) = figure(1, 2, 10.0, 4.0)
     for k, mode in enumerate(modes[:_MODES]):
-        shapes.plot(x, mode, label=f"mode {k}", color=_COLOURS[k % len(_COLOURS)])
+        shapes.plot(x, mode, label=f"mode {k}", color=COLOURS[k % len(COLOURS)])
     shapes.set(xlabel="x", ylabel="mode", title="POD modes")
     shapes.legend(frameon=False)
+    draw_singular_values(decay, len(modes), singular_values)
+    drawing.savefig(path)
+
+
+def draw_singular_values(axes: Any, kept: int, singular_values: np.ndarray) -> None:
+    """Draw the decay of the singular values, the first ones marked as kept."""
     shown = singular_values / singular_values[0]
     shown = shown[shown > 1e-16]
-    kept = shown[: len(modes)]
-    decay.semilogy(np.arange(len(shown)), shown, ".", color="0.5", markersize=4)
-    decay.semilogy(np.arange(len(kept)), kept, "o", color=_COLOURS[0], label="kept")
-    decay.set(xlabel="index", ylabel="singular value / first", title="singular values")
-    decay.legend(frameon=False)
-    figure.savefig(path)
+    axes.semilogy(np.arange(len(shown)), shown, ".", color="0.5", markersize=4)
+    axes.semilogy(np.arange(len(shown[:kept])), shown[:kept], "o", color=COLOURS[0], label="kept")
+    axes.set(xlabel="index", ylabel="singular value / first", title="singular values")
+    axes.legend(frameon=False)
 
 
 def draw_mode_forecasts(
@@ -72,22 +80,22 @@ def draw_mode_forecasts(
 ) -> None:
     """Draw ``mode_K_forecast.png`` for each column of the true coefficients (time, rank) and each forecast (steps, rank)."""
     for k in range(min(truth.shape[1], _MODES)):
-        figure, (axes,) = _figure(1, 1, 8.0, 4.0)
+        drawing, (axes,) = figure(1, 1, 8.0, 4.0)
         axes.axvspan(times[0], times[train - 1], color="0.94", label="training span")
         axes.plot(times, truth[:, k], **_TRUTH)
-        for colour, (name, forecast) in zip(_COLOURS, forecasts.items(), strict=False):
+        for colour, (name, forecast) in zip(COLOURS, forecasts.items(), strict=False):
             axes.plot(times[train:], forecast[:, k], "--", color=colour, label=name)
         low, high = truth[:, k].min(), truth[:, k].max()
         axes.set(xlabel="t", ylabel=f"coefficient {k}", title=f"mode {k}: free rollout")
         axes.set_ylim(low - 0.6 * (high - low) - 1e-12, high + 0.6 * (high - low) + 1e-12)
         axes.legend(frameon=False, fontsize="small")
-        figure.savefig(folder / f"mode_{k}_forecast.png")
+        drawing.savefig(folder / f"mode_{k}_forecast.png")
 
 
 def draw_training(path: Path, records: Mapping[str, TrainingRecord]) -> None:
     """Draw the loss of each epoch, over the training pairs and over those held out."""
-    figure, (axes,) = _figure(1, 1, 8.0, 4.0)
-    for colour, (name, record) in zip(_COLOURS, records.items(), strict=False):
+    drawing, (axes,) = figure(1, 1, 8.0, 4.0)
+    for colour, (name, record) in zip(COLOURS, records.items(), strict=False):
         axes.semilogy(record.loss, color=colour, label=f"{name}, training")
         if record.validation_loss:
             axes.semilogy(record.validation_loss, ":", color=colour, label=f"{name}, validation")
@@ -98,24 +106,47 @@ def draw_training(path: Path, records: Mapping[str, TrainingRecord]) -> None:
         title="training (vertical line: weights kept)",
     )
     axes.legend(frameon=False)
-    figure.savefig(path)
+    drawing.savefig(path)
 
 
 def draw_stage_times(path: Path, stages: Sequence[Mapping[str, Any]]) -> None:
     """Draw the seconds of each stage."""
-    figure, (axes,) = _figure(1, 1, 8.0, 0.45 * len(stages) + 1.5)
+    drawing, (axes,) = figure(1, 1, 8.0, 0.45 * len(stages) + 1.5)
     names = [stage["name"] for stage in stages][::-1]
     seconds = [stage["seconds"] for stage in stages][::-1]
-    bars = axes.barh(names, seconds, color=_COLOURS[0])
+    bars = axes.barh(names, seconds, color=COLOURS[0])
     axes.bar_label(bars, [f" {value:.3g} s" for value in seconds])
     axes.set(xlabel="seconds", xscale="log", title="stage times")
     axes.margins(x=0.2)
-    figure.savefig(path)
+    drawing.savefig(path)
 
 
-def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Figure, Sequence[Any]]:
-    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
-    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+def draw_convergence(
+    path: Path,
+    sizes: np.ndarray,
+    errors: np.ndarray,
+    order: float,
+    band: tuple[float, float],
+    label: str,
+) -> None:
+    """Draw the error of each level over its spacing or time step, the fitted line and the band of slopes that pass."""
+    drawing, (axes,) = figure(1, 1, 5.0, 4.0)
+    away = np.log(sizes) - np.log(sizes).mean()
+    low, fitted, high = (
+        np.exp(np.log(errors).mean() + slope * away) for slope in (band[0], order, band[1])
+    )
+    axes.fill_between(sizes, low, high, color="0.9", label=f"orders {band[0]:g} to {band[1]:g}")
+    axes.loglog(sizes, fitted, "--", color="0.4", label=f"order {order:.2f}")
+    axes.loglog(sizes, errors, "o", color=COLOURS[0], label="error")
+    axes.set(xlabel=label, ylabel="relative error", title="convergence")
+    axes.legend(frameon=False)
+    drawing.savefig(path)
+
+
+def figure(rows: int, columns: int, width: float, height: float) -> tuple[Figure, Sequence[Any]]:
+    """Return a figure in inches and its axes, row by row."""
+    made = Figure(figsize=(width, height), dpi=120, layout="constrained")
+    axes = list(made.subplots(rows, columns, squeeze=False).flat)
     for each in axes:
         each.spines[["top", "right"]].set_visible(False)
-    return figure, axes
+    return made, axes

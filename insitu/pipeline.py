@@ -20,6 +20,7 @@ from insitu.report import (
     save_split,
 )
 from insitu.sampler import Sampler
+from insitu.schedule import schedule_of
 from insitu.timing import Ledger
 from insitu.training import TrainingRecord
 from solver import Device, DeviceError, Simulation
@@ -91,33 +92,35 @@ def run_case(
             case.time.dt,
             case.dtype,
             case.time.force,
+            case.time.method,
+            case.time.cfl,
+            case.members,
         )
-        steps = sum(count for _, count in simulation.plan(case.time.until, case.time.steps))
-        window = _window(case, steps)
-        sampler = Sampler(
-            device, simulation.u.interior.size, window, case.sampling.every, case.dtype
-        )
+        schedule = schedule_of(simulation, case.time, case.sampling)
+        window = _window(case, schedule.snapshots)
+        size = simulation.u.interior.size
+        sampler = Sampler(device, size, window, schedule.every, case.dtype)
 
     try:
         with on_stream(device):
             with ledger.stage("time loop") as loop:
-                for moment in sampler.follow(simulation, case.time.until, case.time.steps):
-                    progress("time loop", moment.step, steps)
+                time = case.time
+                for moment in sampler.follow(simulation, time.until, time.steps, schedule.interval):
+                    progress("time loop", moment.step, schedule.steps)
                 loop.sampled = sampler.taken * sampler.snapshot_bytes
             with ledger.stage("check"):
                 sampler.check(simulation)
             results = learn(case.learning, sampler.snapshots, report, ledger, progress)
             with ledger.stage("report"):
-                draw_field(folder, case.grid, sampler, ledger)
-                save_split(
-                    folder, case.grid, sampler.moments, results[case.learning.splits[0]], ledger
-                )
+                draw_field(folder, simulation.u, sampler, ledger)
+                first = results[case.learning.splits[0]]
+                save_split(folder, simulation.u, sampler.moments, first, ledger)
     except DeviceError as error:
         report.fail(error)
         raise RuntimeError(f"the device failed during the run: {error}") from error
     except Exception as error:
         report.fail(error)
-        save_snapshots(folder, case.grid, sampler)
+        save_snapshots(folder, simulation.u, sampler)
         raise
     else:
         report.status = "finished"
@@ -149,9 +152,8 @@ def learn(
     return results
 
 
-def _window(case: Case, steps: int) -> int:
+def _window(case: Case, total: int) -> int:
     """Return the snapshots to hold: all of the run or ``sampling.window``, enough for the models either way."""
-    total = steps // case.sampling.every
     window = min(case.sampling.window or total, total)
     history = max(model.history for model in (case.learning.model, *case.learning.baselines))
     train = int(window * case.learning.train_fraction)

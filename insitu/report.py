@@ -18,15 +18,25 @@ import torch
 from insitu import figures
 from insitu.bridge import to_host
 from insitu.config import CaseError, as_yaml
+from insitu.field_figures import View, draw_evolution, draw_mode_shapes
 from insitu.forecasting import SplitResult
 from insitu.sampler import Sampler
 from insitu.timing import Ledger
-from solver import Device, DivergenceError, Grid, Moment, Simulation, build_information
+from solver import Device, DivergenceError, Field, Moment, Simulation, build_information
 
-__all__ = ["Report", "draw_field", "provenance", "prepare_folder", "save_snapshots", "save_split"]
+__all__ = [
+    "Report",
+    "draw_field",
+    "finite",
+    "prepare_folder",
+    "provenance",
+    "save_snapshots",
+    "save_split",
+]
 
 _OUTPUTS = (
     "report.json",
+    "convergence.json",
     "case.yaml",
     "series.csv",
     "basis.npz",
@@ -52,7 +62,7 @@ class Report:
     error
         What stopped the run, else null.
     simulation
-        Points, steps, time, stability limit.
+        Points, shape of the state ([members,] components, *points), steps, time, stability limit.
     sampling
         Snapshots taken and held, the first and last step held, bytes of one.
     stages
@@ -74,6 +84,7 @@ class Report:
         """Take over where the simulation stands and what was sampled."""
         self.simulation = {
             "points": list(simulation.grid.points),
+            "shape": list(simulation.u.shape),
             "steps": simulation.step,
             "time": simulation.time,
             "dt": simulation.dt_taken,
@@ -129,7 +140,7 @@ class Report:
 
     def write(self, folder: Path) -> None:
         """Write ``report.json`` and ``case.yaml``."""
-        (folder / "report.json").write_text(json.dumps(_finite(asdict(self)), indent=2) + "\n")
+        (folder / "report.json").write_text(json.dumps(finite(asdict(self)), indent=2) + "\n")
         (folder / "case.yaml").write_text(as_yaml(self.case))
 
     def finish(
@@ -141,12 +152,12 @@ class Report:
         self.write(folder)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """Return plain values with NaN and infinities as text, which JSON has no numbers for."""
     if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
+        return {key: finite(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
+        return [finite(each) for each in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -195,31 +206,32 @@ def _version(package: str) -> str | None:
         return None
 
 
-def draw_field(folder: Path, grid: Grid, sampler: Sampler, ledger: Ledger) -> None:
+def draw_field(folder: Path, field: Field, sampler: Sampler, ledger: Ledger) -> None:
     """Draw the evolution of the field from the snapshots held."""
-    snapshots = sampler.snapshots
-    rows, columns = (_evenly(extent) for extent in snapshots.shape)
-    drawn = ledger.to_host(snapshots[rows][:, columns])
-    times = np.array([moment.time for moment in sampler.moments])[rows]
-    x = grid.coordinates()[0][columns]
-    figures.draw_field_evolution(folder / "figures" / "field_evolution.png", x, times, drawn)
+    times = np.array([moment.time for moment in sampler.moments])
+    picture = folder / "figures" / "field_evolution.png"
+    draw_evolution(picture, View.of(field), times, sampler.snapshots, ledger)
 
 
-def _evenly(extent: int) -> list[int]:
-    """Return at most 512 indices, the first and the last among them: a figure has no more pixels to show."""
-    return sorted({round(i) for i in np.linspace(0, extent - 1, min(extent, 512))})
+def save_snapshots(folder: Path, field: Field, sampler: Sampler) -> None:
+    """Write the snapshots of a run that ended early, ``snapshots.npz``.
 
-
-def save_snapshots(folder: Path, grid: Grid, sampler: Sampler) -> None:
-    """Write the snapshots of a run that ended early, ``snapshots.npz``: x (points,), step and time (n,), u (n, dof)."""
-    steps = [moment.step for moment in sampler.moments]
-    times = [moment.time for moment in sampler.moments]
-    x = grid.coordinates()[0]
-    np.savez(folder / "snapshots.npz", x=x, step=steps, time=times, u=to_host(sampler.snapshots))
+    Coordinates x, y, z (points along the axis,), step and time (n,), u (n, dof), and the shape
+    ``([members,] components, *points)`` of a row of u.
+    """
+    axes: dict[str, Any] = dict(zip("xyz", field.grid.axes(), strict=False))
+    np.savez(
+        folder / "snapshots.npz",
+        **axes,
+        step=[moment.step for moment in sampler.moments],
+        time=[moment.time for moment in sampler.moments],
+        shape=field.shape,
+        u=to_host(sampler.snapshots),
+    )
 
 
 def save_split(
-    folder: Path, grid: Grid, moments: Sequence[Moment], result: SplitResult, ledger: Ledger
+    folder: Path, field: Field, moments: Sequence[Moment], result: SplitResult, ledger: Ledger
 ) -> None:
     """Write basis, model, series and figures of the split a run is known by."""
     times = np.array([moment.time for moment in moments])
@@ -232,10 +244,8 @@ def save_split(
     _write_series(folder / "series.csv", moments, truth, result.train, forecasts)
 
     pictures = folder / "figures"
-    modes, values = (
-        ledger.to_host(part) for part in (result.basis.modes_, result.basis.singular_values_)
-    )
-    figures.draw_modes(pictures / "modes.png", grid.coordinates()[0], modes, values)
+    values = ledger.to_host(result.basis.singular_values_)
+    draw_mode_shapes(pictures / "modes.png", View.of(field), result.basis.modes_, values, ledger)
     figures.draw_mode_forecasts(pictures, times, truth, result.train, forecasts)
     records = {
         name: forecast.training for name, forecast in result.forecasts.items() if forecast.training

@@ -18,7 +18,8 @@ _FILES = ("case.yaml", "report.json", "basis.npz", "model.pt")
 def forecast_again(folder: Path, steps: int | None = None) -> str:
     """Forecast from the end of the training span with the saved model, on the CPU.
 
-    Writes ``forecast.npz`` into the run directory: time (steps,), coefficients (steps, rank), u (steps, dof).
+    Writes ``forecast.npz`` into the run directory: time (steps,), coefficients (steps, rank), u (steps, dof), and
+    shape, that of a row of u.
 
     Parameters
     ----------
@@ -65,6 +66,10 @@ def forecast_again(folder: Path, steps: int | None = None) -> str:
     times = saved["time"] + saved["interval"] * np.arange(1, steps + 1)
     fields = basis.inverse_transform(coefficients)
     np.savez(
-        folder / "forecast.npz", time=times, coefficients=coefficients.numpy(), u=fields.numpy()
+        folder / "forecast.npz",
+        time=times,
+        coefficients=coefficients.numpy(),
+        shape=report["simulation"]["shape"],
+        u=fields.numpy(),
     )
     return f"{steps} snapshots from t = {times[0]:.6g} to {times[-1]:.6g} written to {folder / 'forecast.npz'}"

@@ -1,6 +1,8 @@
 """Snapshots of a running simulation, kept on its device: the only copy of a field in the whole walk."""
 
 import contextlib
+import itertools
+import math
 from collections.abc import Iterator
 
 import torch
@@ -13,6 +15,7 @@ from solver import Device, DivergenceError, Moment, Recorder, Simulation
 __all__ = ["Sampler"]
 
 _BURST_WORK = 1 << 24  # point updates of one launch, so that a long run can tell how far it is
+_ROUND_OFF = 1e-9  # relative, of a time that is the end of the run
 
 
 class Sampler:
@@ -107,15 +110,31 @@ class Sampler:
         self._recorder.add(moment)
 
     def follow(
-        self, simulation: Simulation, until: float | None = None, steps: int | None = None
+        self,
+        simulation: Simulation,
+        until: float | None = None,
+        steps: int | None = None,
+        interval: float | None = None,
     ) -> Iterator[Moment]:
         """Advance the simulation with as few launches as the ring allows, recording; yield after each.
+
+        Parameters
+        ----------
+        simulation : Simulation
+        until, steps
+            See `solver.Simulation.advance`.
+        interval
+            Simulated time between snapshots, met exactly, instead of every so many steps: for steps that vary. They are then
+            copied by `take`.
 
         Raises
         ------
         DivergenceError
             From the check every 2²⁶ point updates; the ring then holds the finite snapshots.
         """
+        if interval is not None:
+            yield from self._follow_times(simulation, until, steps, interval)
+            return
         least = max(1, _BURST_WORK // self._recorder.into.shape[1])
         for dt, count in simulation.plan(until, steps):
             while count:
@@ -125,6 +144,29 @@ class Sampler:
                 with self._dropping_what_diverged(simulation, min(rows, self.window)):
                     simulation.take(dt, burst, self._recorder)
                 count -= burst
+                yield simulation.moment
+
+    def _follow_times(
+        self, simulation: Simulation, until: float | None, steps: int | None, interval: float
+    ) -> Iterator[Moment]:
+        end, begin = until or math.inf, simulation.time
+        last = None if steps is None else simulation.step + steps
+        for n in itertools.count(1):
+            due = begin + n * interval
+            if due > end * (1 + _ROUND_OFF):
+                break
+            yield from self._advance(simulation, min(due, end), last)
+            if simulation.time < due * (1 - _ROUND_OFF):
+                return  # the steps ran out
+            self.take(as_torch(simulation.u), simulation.moment)
+        if simulation.time < end:
+            yield from self._advance(simulation, end, last)
+
+    def _advance(self, simulation: Simulation, until: float, last: int | None) -> Iterator[Moment]:
+        steps = None if last is None else last - simulation.step
+        with self._dropping_what_diverged(simulation, self._recorder.count):
+            for dt, count in simulation.plan(until, steps):
+                simulation.take(dt, count)
                 yield simulation.moment
 
     def check(self, simulation: Simulation) -> None:

@@ -163,7 +163,10 @@ def test_until_ends_the_run_first(tmp_path):
         (["--time.foo=1"], "only keys of a case are expected, got --time.foo=1"),
         (["--time.until=soon"], "time.until must be float or null, got soon"),
         (["--grid.points=[0]"], "grid.points must be integers of 1 or more, got (0,)"),
-        (["--equation.nu=-1"], "nu must be a positive number, got -1.0"),
+        (
+            ["--equation.nu=-1"],
+            "nu must be a positive number, or one for each member of an ensemble, got -1.0",
+        ),
         (["--device=Metal"], "device must be auto or one of"),
         (["--device=HIP"], "mode HIP"),
         (["--dtype=float16"], "dtype must be 'float64', 'float32', got float16"),
