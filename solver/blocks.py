@@ -22,6 +22,7 @@ _LINE = {
 _SHARED = 48 * 1024  # bytes of a GPU block
 _THREADS = 1024  # of a GPU block
 _CHUNK = 256  # points of a row between two prefetches
+_STRETCH = 64  # points gathered before they are stored past the caches
 _TILE = 16384  # bytes of one time level of a tile in one dimension, on a CPU
 
 
@@ -124,7 +125,7 @@ class Problem:
             points = (self.points[0], 1, self.points[1])
         workers = 1 if self.mode == "Serial" else thread_count()
         is_line = len(self.points) == 1
-        stride = -(-_CHUNK * self.components // 64) * 64 + 64
+        stride = _STRETCH * self.components + 64
         defines = {
             "ONCE": True,
             "DIM": len(self.points),
@@ -135,10 +136,9 @@ class Problem:
             "FIRST_I": f"(worker * columns / {workers})" if is_line else 0,
             "LAST_I": f"((worker + 1) * columns / {workers})" if is_line else "NI",
             "ROWS_J": 64,
-            "CHUNK": _CHUNK,
-            "AHEAD": 512 if len(self.points) == 3 else 256,
+            "CHUNK": _STRETCH,
+            "AHEAD": 1024 if has_helpers() else 0,
             "STRIDE": stride,
-            "HAS_HELPERS": has_helpers(),
             "STREAM": self._is_large and has_helpers(),
         }
         return Plan("march_once", 1, defines, workers * stride)

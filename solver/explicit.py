@@ -1,5 +1,6 @@
 """Explicit time stepping of stencil equations: several steps in one pass over memory."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -17,6 +18,9 @@ from solver.kernel import shipped
 from solver.precision import real_literal, real_type
 from solver.recorder import NOTHING, Recording
 from solver.steppers import Method
+
+_PARTS = ("march.okl", "march_line.okl", "march_plane.okl", "march_once.okl")
+_MACRO = re.compile(r"^ *# *define +(\w+)", re.MULTILINE)
 
 Coefficients = Callable[[float], Mapping[str, Any]]
 
@@ -93,8 +97,8 @@ class Explicit(Discretization):
             },
             "ONCE": False,
             **self._sides.defines,
-            **(defines or {}),
         }
+        _require_own_names(defines or {}, common)
         shape = blocks.Problem(
             device.mode,
             grid.points,
@@ -109,7 +113,9 @@ class Explicit(Discretization):
         self._whole = shape.is_whole_on_chip
         self._plans = {plan.steps: plan for plan in shape.plans()}
         self._kernels = {
-            steps: device.build(shipped(source), plan.kernel, common | plan.defines)
+            steps: device.build(
+                shipped(source), plan.kernel, common | plan.defines | dict(defines or {})
+            )
             for steps, plan in self._plans.items()
         }
         if self._whole and self._count == 1:
@@ -320,6 +326,18 @@ def require_sides(grid: Grid, ghost: int) -> None:
         raise ParameterError(
             f"this scheme reaches {ghost} points and needs periodic axes, got sides {grid.sides}; make them periodic or choose "
             "a scheme of nearest neighbours"
+        )
+
+
+def _require_own_names(defines: Mapping[str, Any], common: Mapping[str, Any]) -> None:
+    """Refuse defines of an equation that march.okl or its parts use for something else."""
+    parts = "\n".join(shipped(name).read_text() for name in _PARTS)
+    clashes = set(defines) & (
+        {name.partition("(")[0] for name in common} | set(_MACRO.findall(parts))
+    )
+    if clashes:
+        raise ParameterError(
+            f"an equation's defines must have names that march.okl does not use, got {', '.join(sorted(clashes))}; rename them"
         )
 
 

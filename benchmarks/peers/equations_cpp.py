@@ -67,7 +67,10 @@ class Peers:
     def _pair(self, p, rest, tile):
         library = self._built(p.name)
         library.one_pass.restype = library.blocked.restype = POINTER
+        plain = getattr(self._built("plain"), p.name)
+        plain.restype = POINTER
         return {
+            "C++/OpenMP, one pass, plain": TwoBuffers(self, p, plain, rest, ()),
             "C++/OpenMP, one pass": TwoBuffers(self, p, library.one_pass, rest, ()),
             "C++/OpenMP, blocked": TwoBuffers(
                 self, p, library.blocked, rest, (INT(PER_PASS[p.name]), *tile)
@@ -75,7 +78,10 @@ class Peers:
         }
 
     def _ensemble_1d(self, p):
-        return {"C++/OpenMP, blocked": InPlace(self, p, self._built(p.name).ensemble)}
+        return {
+            "C++/OpenMP, vector lanes": InPlace(self, p, self._built("plain").ensemble_1d),
+            "C++/OpenMP, blocked": InPlace(self, p, self._built(p.name).ensemble),
+        }
 
 
 class TwoBuffers:
