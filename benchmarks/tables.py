@@ -7,6 +7,8 @@ import json
 import re
 from pathlib import Path
 
+import equations_table
+
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 
@@ -74,9 +76,47 @@ def speed():
     )
 
 
+def multigrid():
+    rows = {}
+    for row in read("multigrid")["rows"]:
+        size = f"{row['points'][0]}{'²' if len(row['points']) == 2 else '³'}"
+        rows.setdefault(row["sides"], {})[size] = str(row["iterations"])
+    sizes = list(dict.fromkeys(size for found in rows.values() for size in found))
+    return markdown(
+        ["iterations to 1e-8", *sizes],
+        [[sides, *(found.get(size, "–") for size in sizes)] for sides, found in rows.items()],
+    )
+
+
+def flows():
+    found = [row for row in read("navier_stokes")["rows"] if row["case"] == "shear layer"]
+    rows = [
+        [
+            f"{row['points']}²",
+            f"{row['energy']:.7f}",
+            f"{row['enstrophy']:.5f}",
+            f"{row['vorticity_max']:.5f}",
+            f"{row['divergence']:.0e}",
+        ]
+        for row in found
+    ]
+    rows.append(["reference", ".3791331834", "20.876190107", "18.566255569", ""])
+    return markdown(
+        ["double shear layer, t = 1", "kinetic energy", "enstrophy", "max vorticity", "max div u"], rows
+    )
+
+
+def equations():
+    return equations_table.equations(read("equations"), markdown)
+
+
+TABLES = (forecast, accuracy, speed, equations, multigrid, flows)
+
+
 def main():
     readme = (ROOT / "README.md").read_text()
-    for name, make in (("forecast", forecast), ("accuracy", accuracy), ("speed", speed)):
+    for make in TABLES:
+        name = make.__name__
         pattern = rf"(<!-- table: {name} -->\n).*?(<!-- end -->)"
         readme, count = re.subn(
             pattern, lambda match, make=make: f"{match[1]}{make()}\n{match[2]}", readme, flags=re.S

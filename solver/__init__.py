@@ -2,9 +2,16 @@
 
 from solver import _drivers as _drivers
 from solver._occa import Kernel, Memory, Tag
-from solver.boundaries import Boundary, Dirichlet, Neumann, Periodic, Wall
+from solver.boundaries import Boundary, Dirichlet, Neumann, Periodic, Slip, Wall
 from solver.device import Device, Stream, build_information, gpu_count, modes_present
-from solver.equations import AdvectionDiffusion, Burgers, Discretization, Equation
+from solver.equations import (
+    AdvectionDiffusion,
+    Burgers,
+    Discretization,
+    Equation,
+    KuramotoSivashinsky,
+    NavierStokes,
+)
 from solver.errors import (
     ArgumentError,
     DeviceError,
@@ -20,6 +27,7 @@ from solver.grid import Grid
 from solver.jit import cache_directory
 from solver.recorder import Moment, Recorder
 from solver.simulation import Simulation
+from solver.staggered import face_coordinates, on_centres, on_faces
 
 __all__ = [
     "AdvectionDiffusion",
@@ -36,21 +44,27 @@ __all__ = [
     "Grid",
     "Kernel",
     "KernelBuildError",
+    "KuramotoSivashinsky",
     "Memory",
     "MemoryInUseError",
     "Moment",
+    "NavierStokes",
     "Neumann",
     "ParameterError",
     "Periodic",
     "Recorder",
     "ShapeError",
     "Simulation",
+    "Slip",
     "SolverError",
     "Stream",
     "Tag",
     "Wall",
     "build_information",
     "cache_directory",
+    "face_coordinates",
     "gpu_count",
     "modes_present",
+    "on_centres",
+    "on_faces",
 ]

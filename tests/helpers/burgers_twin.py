@@ -61,13 +61,15 @@ def conservative(u, nu, dx, dt, steps, trajectory=False):
     """
     real = u.dtype.type
     k, threshold, r = real(nu / (12 * dx)), real(2 * nu / dx), real(dt / dx)
-    stages = [(real(a), real(b)) for a, b in ((0, 1), (3 / 4, 1 / 4), (1 / 3, 2 / 3))]
+
+    def increment(u):
+        flux = _flux(u, k, threshold)
+        return r * (np.roll(flux, 1) - flux)
 
     def step(u0):
-        u = u0
-        for a, b in stages:
-            flux = _flux(u, k, threshold)
-            u = a * u0 + b * (u + r * (np.roll(flux, 1) - flux))
+        u = u0 + increment(u0)
+        for a, b in ((3 / 4, 1 / 4), (1 / 3, 2 / 3)):
+            u = real(a) * u0 + real(b) * u + real(b) * increment(u)
         return u
 
     return _march(step, u, steps, trajectory)

@@ -57,5 +57,7 @@ def run_on_mock(driver, folder, script):
     """Run a script with the mock driver; return (exit code, stdout, stderr, Log)."""
     log = Path(folder) / "driver.log"
     log.unlink(missing_ok=True)
-    status, out, err = run_python(PREAMBLE + script, LD_LIBRARY_PATH=driver, MOCK_CUDA_LOG=log)
+    status, out, err = run_python(
+        PREAMBLE + script, timeout=300, LD_LIBRARY_PATH=driver, MOCK_CUDA_LOG=log
+    )
     return status, out, err, Log(log.read_text() if log.exists() else "")

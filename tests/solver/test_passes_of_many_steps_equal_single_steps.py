@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from conftest import skip
 from helpers import stencil_twin as twin
 
 from solver import (
@@ -17,6 +18,7 @@ from solver import (
     Recorder,
     Simulation,
     blocks,
+    modes_present,
 )
 from solver.steppers import METHODS
 
@@ -108,8 +110,19 @@ def test_many_steps_single_steps_and_the_twin(axes, sides, name, method):
 
 
 @pytest.mark.parametrize(("axes", "sides"), SHAPES)
-def test_the_same_in_every_mode(device, axes, sides):
-    check(device, axes, sides, "forced burgers", "ssp-rk2")
+def test_the_same_with_threads(axes, sides):
+    check(Device.open("OpenMP"), axes, sides, "forced burgers", "ssp-rk2")
+
+
+@pytest.mark.parametrize(
+    ("axes", "sides"), [(1, "periodic"), (1, "sides"), (2, "mixed"), (3, "periodic")]
+)
+def test_the_same_on_devices(axes, sides):
+    """In OpenCL; its compiler takes a minute for more stages and sides than these."""
+    if "OpenCL" not in modes_present():
+        skip("OpenCL", "mode OpenCL is not present")
+    method = "ssp-rk2" if axes == 1 else "euler"
+    check(Device.open("OpenCL"), axes, sides, "forced burgers", method)
 
 
 @pytest.mark.parametrize("axes", POINTS)
@@ -128,6 +141,7 @@ def test_serial_and_openmp_have_the_same_bits(axes, dtype):
 @pytest.mark.parametrize("axes", POINTS)
 @pytest.mark.parametrize("every", [1, 3, 7])
 def test_a_recorder_gets_the_states_of_single_steps(device, axes, every):
+    device = device if axes < 3 else Device.open("OpenMP")
     grid = grid_of(axes, "periodic")
     equation = Burgers(0.02, "central")
     recorded, stepped = (Simulation(device, grid, equation, rough(grid, axes)) for _ in range(2))

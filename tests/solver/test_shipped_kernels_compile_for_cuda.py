@@ -1,5 +1,6 @@
-"""Every shipped kernel compiles with the real nvcc, and is launched in the shape it was written for."""
+"""Every shipped kernel of the explicit equations compiles with the real nvcc, and is launched in the shape it was written for."""
 
+import json
 import shutil
 
 import pytest
@@ -7,54 +8,104 @@ from conftest import skip
 from helpers.mock_cuda import build_driver, run_on_mock
 
 SCRIPT = """
+import json
+from concurrent.futures import ThreadPoolExecutor
+from solver import AdvectionDiffusion, Burgers, Dirichlet, Grid, KuramotoSivashinsky, Neumann, Periodic
+
 device = solver.Device.open("CUDA:0")
 device.build("axpy.okl", "axpy")
-for points in (256, 5000):
-    grid = solver.Grid((points,), ((0.0, 6.28),))
-    for scheme in ("miniapp", "conservative"):
-        dtype = "float32" if points == 256 else "float64"
-        simulation = solver.Simulation(device, grid, solver.Burgers(0.01, scheme=scheme), dt=1e-5, dtype=dtype)
-        mark(f"{scheme}_{points}")
-        simulation.take(1e-5, 2)
-        mark("others")
+sides, circle = (Dirichlet(0.1), Neumann(0.2)), (Periodic(), Periodic())
+moving = (Dirichlet(lambda *_: 0.1), Neumann(0.2))
+with_fields = dict(diffusivity_field=0.1, velocity_field=[0.2], forcing=1.0)
+CASES = {
+    "miniapp whole": ((256,), None, Burgers(0.01, "miniapp"), "float32", {}),
+    "conservative whole": ((256,), None, Burgers(0.01), "float64", {}),
+    "conservative tiles": ((5000,), None, Burgers(0.01), "float32", {"members": 3}),
+    "kuramoto_sivashinsky whole": ((128,), None, KuramotoSivashinsky(), "float64", {"members": 4}),
+    "fields and sides in tiles": ((3000,), (sides,), AdvectionDiffusion(**with_fields), "float64", {"method": "ssp-rk2"}),
+    "2-D": ((70, 300), (sides, circle), Burgers([0.1, 0.2], "central", forcing=1.0), "float64", {}),
+    "3-D": ((9, 20, 40), (circle, sides, sides), Burgers(0.1, "central", forcing=1.0), "float32", {"method": "rk4"}),
+    "sides that depend on time": ((70, 300), (moving, circle), Burgers([0.1, 0.2], "central", forcing=1.0), "float64", {}),
+}
+
+
+def make(name):
+    points, boundaries, equation, dtype, options = CASES[name]
+    grid = Grid(points, ((0.0, 6.28),) * len(points), boundaries)
+    return solver.Simulation(device, grid, equation, "gaussian", dtype=dtype, **options)
+
+
+with ThreadPoolExecutor() as pool:  # fills the kernel cache
+    list(pool.map(make, CASES))
+report = {}
+for name in CASES:
+    simulation = make(name)
+    dt = 0.5 * simulation.limit
+    simulation.take(dt, 2)
+    mark(name.replace(" ", "_"))
+    simulation.take(dt, 12)
+    mark("others")
+    most = simulation.discretization.steps_per_pass
+    report[name] = [simulation.members or 1, most]
+print(json.dumps(report))
 mark("drop")
 del simulation
 """
+WHOLE = ("miniapp whole", "conservative whole", "kuramoto_sivashinsky whole")
+PASSES = ("conservative tiles", "fields and sides in tiles", "2-D", "3-D")
 
 
 @pytest.fixture(scope="module")
-def log(tmp_path_factory):
+def run(tmp_path_factory):
     if shutil.which("nvcc") is None:
         skip("nvcc", "nvcc is not installed")
     folder = tmp_path_factory.mktemp("mock")
-    status, _, error, log = run_on_mock(build_driver(folder), folder, SCRIPT)
+    status, out, error, log = run_on_mock(build_driver(folder), folder, SCRIPT)
     assert status == 0, error
-    return log
+    return log, json.loads(out)
 
 
-@pytest.mark.parametrize("scheme", ["miniapp", "conservative"])
-def test_a_small_state_is_one_block_for_all_steps(log, scheme):
-    launches = [call for call in log.sections[f"{scheme}_256"] if call.name == "cuLaunchKernel"]
-    assert [(call["grid"], call["block"]) for call in launches] == [("1", "256")]
+def launches(log, section):
+    return [
+        call for call in log.sections[section.replace(" ", "_")] if call.name == "cuLaunchKernel"
+    ]
 
 
-@pytest.mark.parametrize(("scheme", "stages"), [("miniapp", 1), ("conservative", 3)])
-def test_a_large_state_is_two_launches_a_stage(log, scheme, stages):
-    launches = [call for call in log.sections[f"{scheme}_5000"] if call.name == "cuLaunchKernel"]
-    assert [call["grid"] for call in launches] == ["20", "1"] * stages * 2
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_small_state_is_one_launch_of_a_block_a_member(run, name):
+    log, report = run
+    members, _ = report[name]
+    assert [call["grid"] for call in launches(log, name)] == [str(members)]
 
 
-@pytest.mark.parametrize("scheme", ["miniapp", "conservative"])
-def test_steps_neither_copy_through_the_host_nor_wait(log, scheme):
-    for points in (256, 5000):
-        names = set(log.names(f"{scheme}_{points}"))
-        assert names <= {"cuLaunchKernel", "cuMemcpyDtoDAsync", "cuCtxSetCurrent"}, names
+@pytest.mark.parametrize("name", PASSES)
+def test_a_large_state_is_a_launch_a_pass(run, name):
+    log, report = run
+    members, most = report[name]
+    count = -(-12 // most)
+    assert len(launches(log, name)) in (count, count + 1)
+    assert all(
+        int(call["grid"]) % members == 0 and int(call["grid"]) > 1 for call in launches(log, name)
+    )
 
 
-def test_a_kernel_of_two_nests_unloads_its_module_once(log):
+@pytest.mark.parametrize("name", WHOLE + PASSES)
+def test_steps_neither_copy_through_the_host_nor_wait(run, name):
+    names = set(run[0].names(name.replace(" ", "_")))
+    assert names <= {"cuLaunchKernel", "cuMemcpyDtoDAsync", "cuCtxSetCurrent"}, names
+
+
+def test_sides_that_depend_on_time_are_one_copy_a_step(run):
+    log, _ = run
+    names = log.names("sides_that_depend_on_time")
+    assert sum("HtoD" in name for name in names) == 12
+    assert names.count("cuLaunchKernel") == 12
+
+
+def test_a_kernel_of_several_nests_unloads_its_module_once(run):
     """OCCA 1 asks for it once a nest, a double free."""
     alive, unloaded = set(), 0
-    for call in log.calls:
+    for call in run[0].calls:
         if call.name == "cuModuleLoad":
             alive.add(call["module"])
         if call.name == "cuModuleUnload":

@@ -13,6 +13,7 @@ from solver import (
     ShapeError,
     Simulation,
 )
+from solver.steppers import method_of
 
 GRID = Grid(points=(64,), extent=((0.0, 2 * np.pi),))
 LARGE = Grid(points=(9000,), extent=((0.0, 900.0),))  # too large for many steps in one launch
@@ -81,7 +82,8 @@ def test_steps_yields_every_nth_moment_and_the_last(host_device):
 
 @pytest.mark.parametrize("grid", [GRID, LARGE], ids=["on chip", "in memory"])
 def test_divergence_names_the_step_and_keeps_the_finite_part(device, grid):
-    dt = 40 * Burgers(nu=0.01, scheme="miniapp").stable_time_step(grid, 1.0)
+    euler = method_of("euler")
+    dt = 40 * Burgers(nu=0.01, scheme="miniapp").stable_time_step(grid, 1.0, euler)
     simulation = make(
         device, grid=grid, dt=dt, force=True, initial=lambda x: np.sin(x) + 1e-3 * np.cos(17 * x)
     )

@@ -40,13 +40,16 @@ def test_a_simulation_in_three_lines(host_device):
     assert 0.9 < np.abs(view).max() < 1.0
 
 
-@pytest.mark.parametrize("scheme", ["miniapp", "conservative"])
-@pytest.mark.parametrize("points", [64, 250, 9000])
-@pytest.mark.parametrize("steps", [4, 5])
-def test_ghosts_are_the_periodic_images_after_any_advance(device, scheme, points, steps):
-    grid = solver.Grid(points=(points,), extent=((0.0, points / 40),))
-    simulation = solver.Simulation(device, grid, solver.Burgers(nu=0.01, scheme=scheme), dt=1e-3)
-    simulation.advance(steps=steps)
-    ghost = simulation.u.ghost
-    images = np.pad(simulation.u.to_host(), [(0, 0), (ghost, ghost)], mode="wrap")
-    assert np.array_equal(simulation.u.memory.to_host(), images)
+@pytest.mark.parametrize("points", [(300,), (9000,), (20, 30), (8, 9, 10)])
+@pytest.mark.parametrize("members", [None, 3])
+def test_the_state_is_members_components_and_points_without_ghosts(host_device, points, members):
+    grid = solver.Grid(points, ((0.0, 2 * math.pi),) * len(points))
+    simulation = solver.Simulation(host_device, grid, solver.Burgers(nu=0.01), members=members)
+    shape = (() if members is None else (members,)) + (len(points), *points)
+    assert simulation.u.shape == simulation.u.memory.shape == shape
+    view = insitu.as_numpy(simulation.u)
+    assert view.shape == shape and view.flags.c_contiguous
+    simulation.advance(steps=3)
+    assert np.array_equal(view, simulation.u.to_host())
+    if members:
+        assert np.array_equal(simulation.u.member(1).to_host(), view[1])
