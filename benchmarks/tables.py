@@ -102,7 +102,8 @@ def flows():
     ]
     rows.append(["reference", ".3791331834", "20.876190107", "18.566255569", ""])
     return markdown(
-        ["double shear layer, t = 1", "kinetic energy", "enstrophy", "max vorticity", "max div u"], rows
+        ["double shear layer, t = 1", "kinetic energy", "enstrophy", "max vorticity", "max div u"],
+        rows,
     )
 
 
