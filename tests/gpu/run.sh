@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds against this machine's CUDA, torch and CuPy without a network, runs the gpu tests and the main job in CUDA mode, and
-# prints one summary. Needs: nvcc, a C++ compiler, and a python3 with torch, CuPy, scikit-learn, matplotlib, pytest.
+# Builds against this machine's CUDA, torch and CuPy without a network, runs the gpu tests, the main job and the benchmark of the
+# equations in CUDA mode, and prints one summary. Needs: nvcc, a C++ compiler, and a python3 with torch, CuPy, scikit-learn, matplotlib, pytest.
 #
 #   INSITU_OCCA_SOURCE=occa-0.4.1.tar.gz [INSITU_WHEELS=folder] tests/gpu/run.sh [OUTPUT]
 #
@@ -35,5 +35,7 @@ cp -r "$root/tests" "$root/pyproject.toml" "$root/jobs" .
 failed=0
 INSITU_REQUIRE_MODES=CUDA python -m pytest -q -m gpu -W default -p no:cacheprovider tests/gpu 2>&1 | tee "$output/gpu-tests.log" || failed=1
 python -m insitu run jobs/burgers.yaml --device CUDA --output "$output/run" || failed=1
+python "$root/benchmarks/equations.py" --contenders insitu cuda torch jax --modes CUDA --repeats 7 --output "$output/equations.json" ||
+  failed=1
 python "$root/tests/gpu/summary.py" "$output" "$built" "$failed"
 exit "$failed"

@@ -177,7 +177,13 @@ def test_grids_of_any_shape(host_device, points):
 def test_no_cut_into_blocks_changes_a_bit(monkeypatch, axes, method, steps):
     grid = grid_of(axes, "periodic", {1: (20000,), 2: (45, 600), 3: (14, 40, 70)}[axes])
     states = []
-    for second, third in ((1 << 20, 1 << 25), (1 << 14, 1 << 25), (1 << 20, 0)):
+    has_helpers = blocks.has_helpers()
+    for second, third, helps in (
+        (1 << 20, 1 << 25, has_helpers),
+        (1 << 14, 1 << 25, False),
+        (1 << 20, 0, has_helpers),
+    ):
+        monkeypatch.setattr(blocks, "has_helpers", lambda helps=helps: helps)
         monkeypatch.setattr(blocks, "cache_bytes", lambda n=2, s=(second, third): s[n - 2])
         for threads in ("2", "3"):
             monkeypatch.setattr(blocks, "thread_count", lambda threads=threads: int(threads))
