@@ -113,10 +113,14 @@ def contenders(folder, modes):
 
 
 def interleaved(runs, repeats):
-    """Return the median seconds of each run; every repeat runs each once, in turn, the first two do not count."""
+    """Return the median seconds of each run; every repeat runs each twice, in turn, of which the second counts.
+
+    The first one fills the caches that the contender before has taken. The first two repeats do not count.
+    """
     times = {name: [] for name in runs}
     for repeat in range(repeats + 2):
         for name, run in runs.items():
+            run()
             begin = time.perf_counter()
             run()
             if repeat >= 2:

@@ -68,6 +68,8 @@ def _notes(result):
     notes = [
         f"Medians of up to {result['repeats']} interleaved runs, {result['threads']} threads of {result['cpu']}, float64; "
         f"explicit Euler, central differences, periodic. `g++ {result['flags']}`; {versions}.",
+        "C++ plain is the sweep as one writes it; C++ one pass adds prefetching and stores past the caches; C++ vector lanes has "
+        "the members of the ensemble side by side, a step at a time.",
         f"C++ blocked takes several steps in one pass over memory ({per_pass}; the ensemble stays in L1), so it may pass the "
         f"roof{_roof(copies)}. Where a peer was written in more than one way, the faster one counts.",
     ]

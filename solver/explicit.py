@@ -1,5 +1,6 @@
 """Explicit time stepping of stencil equations: several steps in one pass over memory."""
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from solver import blocks
-from solver._occa import Memory
+from solver._occa import Kernel, Memory
 from solver.boundaries import Boundary, Dirichlet, Neumann, Periodic, Wall
 from solver.device import Device
 from solver.equations.equation import Discretization, FieldValues
@@ -71,6 +72,7 @@ class Explicit(Discretization):
         self._components = components
         self._coefficients = coefficients
         self._tables: dict[float, Memory] = {}
+        self._dt, self._now = math.nan, device.allocate((0,), dtype)  # of the last launch
         self._sides = Sides(device, grid, components, dtype)
         specifications = dict(fields or {})
         self._fields, self.fields = _allocate_fields(device, grid, dtype, members, specifications)
@@ -118,6 +120,7 @@ class Explicit(Discretization):
             )
             for steps, plan in self._plans.items()
         }
+        self._only = self._kernels[max(self._plans)]
         if self._whole and self._count == 1:
             for kernel in self._kernels.values():
                 kernel.threads = 1  # one block: a team could only wait for it
@@ -150,46 +153,63 @@ class Explicit(Discretization):
     ) -> None:
         """Take steps in place; see `Discretization.march`."""
         if not self._sides.depend_on_time:
-            self._march(u, dt, steps, recording)
+            self._march(u.memory, dt, steps, recording)
             return
         for n, (_, row) in enumerate(passes(steps, recording, 1)):
             self._sides.update(time + (n + 0.5) * dt)
-            self._march(u, dt, 1, NOTHING)
+            self._march(u.memory, dt, 1, NOTHING)
             if row is not None and recording.into is not None:
                 copy(self._device, u.memory, recording.into[row])
 
-    def _march(self, u: Field, dt: float, steps: int, recording: Recording) -> None:
+    def _march(self, u: Memory, dt: float, steps: int, recording: Recording) -> None:
+        if dt != self._dt:
+            self._dt, self._now = dt, self._table(dt)
         if self._whole:
-            self._launch(dt, steps, recording, u.memory, u.memory)
+            self._launch_line(self._only, steps, recording, u, u)
             return
-        source = u.memory
+        source = u
         for count, row in passes(steps, recording, self._limit):
-            target = self._spare if source is u.memory else u.memory
+            target = self._spare if source is u else u
             if row is not None and recording.into is not None and self._device.mode != "OpenCL":
                 target = recording.into[row]
-            self._launch(dt, count, NOTHING, source, target)
+            self._launch(count, source, target)
             source = target
             if row is not None and recording.into is not None and self._device.mode == "OpenCL":
                 # A row there may start at an address that kernels cannot take.
                 copy(self._device, source, recording.into[row])
-        if source is not u.memory:
-            copy(self._device, source, u.memory)
+        if source is not u:
+            copy(self._device, source, u)
 
-    def _launch(
-        self, dt: float, steps: int, recording: Recording, source: Memory, target: Memory
-    ) -> None:
+    def _launch(self, steps: int, source: Memory, target: Memory) -> None:
         """Take the steps of a pass with the kernel of the smallest blocks that can."""
         chosen = min(most for most in self._plans if most >= steps)
         kernel, name = self._kernels[chosen], self._plans[chosen].kernel
-        table, sides, fields = self._table(dt), self._sides.memory, self._fields
         if name == "march_line":
-            into = self._none if recording.into is None else recording.into
-            written = (recording.due, recording.every, recording.start_row, recording.rows)
-            kernel(steps, *written, dt, table, sides, fields, source, target, into)
+            self._launch_line(kernel, steps, NOTHING, source, target)
         elif name == "march_plane":
-            kernel(steps, dt, table, sides, fields, source, self._scratch, target)
+            sides = self._sides.memory
+            kernel(steps, self._dt, self._now, sides, self._fields, source, self._scratch, target)
         else:
-            kernel(dt, table, fields, source, self._scratch, target)
+            kernel(self._dt, self._now, self._fields, source, self._scratch, target)
+
+    def _launch_line(
+        self, kernel: Kernel, steps: int, recording: Recording, source: Memory, target: Memory
+    ) -> None:
+        due, every, start_row, rows, into = recording
+        kernel(
+            steps,
+            due,
+            every,
+            start_row,
+            rows,
+            self._dt,
+            self._now,
+            self._sides.memory,
+            self._fields,
+            source,
+            target,
+            self._none if into is None else into,
+        )
 
     def _table(self, dt: float) -> Memory:
         """Return the coefficients of a time step, shape (members, coefficients), on the device."""
