@@ -265,8 +265,7 @@ class Problem:
                     if best is None or score > best[0]:
                         best = (score, plan)
         if best is None:
-            core = (16, 1 if is_flat else 1, 1)
-            return self._plane(1, core, None)
+            return self._plane(1, (16, 1, 1), None)
         return dataclasses.replace(best[1], scratch=0)
 
 

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -58,7 +58,7 @@ class Equation(ABC):
         Name of the time method it is advanced with where none is chosen, see `solver.steppers.METHODS`.
     """
 
-    method: ClassVar[str] = "ssp-rk3"
+    method: str = "ssp-rk3"
     members: int | None = None
 
     @abstractmethod

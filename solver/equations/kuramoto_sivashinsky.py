@@ -1,6 +1,6 @@
 """Kuramoto–Sivashinsky, u_t + u u_x + u_xx + ν u_xxxx = 0, in one dimension."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 from solver.device import Device
 from solver.equations.equation import Equation, Parameter, ensemble, members_of
@@ -30,7 +30,7 @@ class KuramotoSivashinsky(Equation):
     Mercier & Rohde 2002, doi:10.1137/S003614290240069X (flux of u²/2).
     """
 
-    method: ClassVar[str] = "rk4"
+    method: str = "rk4"
 
     def __init__(self, nu: Parameter = 1.0):
         self.nu = ensemble("nu", nu, positive=True)
