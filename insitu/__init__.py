@@ -5,6 +5,7 @@ import os
 # scikit-learn computes on torch tensors only if this is set before SciPy is imported.
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
 
+from insitu import ending as ending
 from insitu.bridge import as_cupy, as_numpy, as_torch, from_array, on_stream
 from insitu.config import Case, CaseError, load_case
 from insitu.pipeline import run, run_case

@@ -1,15 +1,19 @@
 """The command line: parses, calls, prints."""
 
 import argparse
+import contextlib
+import faulthandler
 import os
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser
 from tqdm import tqdm
 
+from insitu import ending, launch
 from insitu.case_errors import CaseError, one_sentence
 from insitu.config import Case, add_case, instantiate, resolved
 from insitu.convergence import converge
@@ -20,37 +24,57 @@ from solver import DivergenceError, KernelBuildError, SolverError
 
 __all__ = ["entry", "main"]
 
-_BAD_INPUT, _DIVERGED, _OTHER = 2, 3, 1
-_LAUNCHERS = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
+_BAD_INPUT, _DIVERGED, _OTHER, _INTERRUPTED = 2, 3, 1, 130
 
 
 def entry() -> None:
-    """Run the command line as a process: its exit code, and all ranks down when one fails."""
-    code = main()
-    if code and (comm := _world()) is not None and comm.size > 1:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        comm.Abort(code)
+    """Run the command line as a process: its exit code, one message, and all ranks down when one fails."""
+    faulthandler.enable()
+    comm = ending.world() if ending.is_launched() else None
+    alarm = comm.Dup() if comm is not None and comm.size > 1 else None
+    given, debug = _without_debug(sys.argv[1:])
+    try:
+        code = _dispatch(given)
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
+        code, message = _explained(error, debug, alarm.rank if alarm is not None else 0)
+        if alarm is not None:
+            ending.fail(alarm, code, message)
+        if launch.is_first(comm):
+            print(message, file=sys.stderr)
     sys.exit(code)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 2 bad input, 3 diverged, 1 anything else (an order outside its band)."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in given
-    given = [argument for argument in given if argument != "--debug"]
+    given, debug = _without_debug(sys.argv[1:] if arguments is None else arguments)
     try:
         return _dispatch(given)
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else _OTHER
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if debug:
             raise
-        print(f"insitu: error: {error}", file=sys.stderr)
-        return _exit_code(error)
+        code, message = _explained(error, debug)
+        print(message, file=sys.stderr)
+        return code
 
 
-def _exit_code(error: Exception) -> int:
+def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
+    return [argument for argument in arguments if argument != "--debug"], "--debug" in arguments
+
+
+def _explained(error: BaseException, debug: bool, rank: int = 0) -> tuple[int, str]:
+    """Return the exit code and the message of a failure, with the rank where that is not the first."""
+    if isinstance(error, SystemExit):
+        code = error.code if isinstance(error.code, int) and error.code else _OTHER
+        text = f"the command must go to its end, got sys.exit({error.code!r}) on its way; raise an exception instead"
+    elif isinstance(error, KeyboardInterrupt):
+        code, text = _INTERRUPTED, "interrupted"
+    else:
+        code, text = _exit_code(error), str(error)
+    trace = "".join(traceback.format_exception(error)) if debug else ""
+    return code, f"{trace}insitu: error{f' on rank {rank}' if rank else ''}: {text}"
+
+
+def _exit_code(error: BaseException) -> int:
     if isinstance(error, DivergenceError):
         return _DIVERGED
     return (
@@ -61,22 +85,34 @@ def _exit_code(error: Exception) -> int:
 
 
 def _dispatch(arguments: list[str]) -> int:
-    parser, commands = _parsers()
-    if not arguments or arguments[0] not in commands:
-        parser.parse_args(arguments)
-        parser.print_help()
-        return _BAD_INPUT
-    command = commands[arguments[0]]
-    settings = _parse(command, arguments[1:], has_case=arguments[0] in ("run", "converge"))
-    if arguments[0] == "info":
-        print(describe())
-    elif arguments[0] == "forecast":
-        print(forecast_again(Path(settings.run_directory), settings.steps))
-    elif arguments[0] == "converge":
-        return _converge(command, settings)
-    else:
-        _run(command, settings)
-    return 0
+    comm = ending.world() if ending.is_launched() else None
+    name = arguments[0] if arguments else ""
+    try:
+        with _told_once(comm):
+            command, settings = _parse(arguments)
+    except SystemExit as stop:
+        launch.require_alike(comm, {"the command": " ".join(arguments)})
+        return stop.code if isinstance(stop.code, int) else _OTHER
+    launch.require_alike(comm, {"the command": name})
+    if name == "info":
+        return _info(comm)
+    comm = ending.world()
+    launch.require_one_world(comm)
+    if name == "run":
+        return _run(command, settings, comm)
+    _require_one_rank(name, comm)
+    return _forecast(settings) if name == "forecast" else _converge(command, settings, comm)
+
+
+@contextlib.contextmanager
+def _told_once(comm: Any) -> Iterator[None]:
+    """Let rank 0 alone print help."""
+    with contextlib.ExitStack() as stack:
+        if not launch.is_first(comm):
+            nowhere = stack.enter_context(open(os.devnull, "w"))
+            stack.enter_context(contextlib.redirect_stdout(nowhere))
+            stack.enter_context(contextlib.redirect_stderr(nowhere))
+        yield
 
 
 def _parsers() -> tuple[argparse.ArgumentParser, dict[str, ArgumentParser]]:
@@ -121,11 +157,24 @@ def _case_parser(command: str, description: str) -> ArgumentParser:
     return parser
 
 
-def _parse(parser: ArgumentParser, arguments: list[str], has_case: bool) -> Any:
-    if has_case:
-        arguments = _with_case_as_flag(arguments)
+def _parse(arguments: list[str]) -> tuple[ArgumentParser, Any]:
+    """Return the parser of a command and what it makes of the arguments.
+
+    Raises
+    ------
+    SystemExit
+        Help was asked for, or no known command given; what there is to say is printed.
+    """
+    top, commands = _parsers()
+    if not arguments or arguments[0] not in commands:
+        top.parse_args(arguments)
+        top.print_help()
+        raise SystemExit(_BAD_INPUT)
+    name, *rest = arguments
     try:
-        return parser.parse_args(arguments)
+        return commands[name], commands[name].parse_args(
+            _with_case_as_flag(rest) if name in ("run", "converge") else rest
+        )
     except ArgumentError as error:
         raise CaseError(one_sentence(error)) from None
 
@@ -143,13 +192,51 @@ def _with_case_as_flag(arguments: list[str]) -> list[str]:
     return arguments
 
 
-def _converge(parser: ArgumentParser, settings: Any) -> int:
+def _info(comm: Any) -> int:
+    text = describe(comm)
+    if launch.is_first(comm):
+        print(text)
+    return 0
+
+
+def _run(parser: ArgumentParser, settings: Any, comm: Any) -> int:
     case, plain, folder = _load(parser, settings)
-    study = converge(case, plain, folder, _one_world(), Display())
+    launch.require_alike(comm, {"--output": str(folder), **plain})
+    is_first = launch.is_first(comm)
+    report = run_case(case, plain, folder, comm, Display(is_first))
+    if not is_first:
+        return 0
+    seconds = {stage["name"]: stage["seconds"] for stage in report.stages}
+    loop = next(stage for stage in report.stages if stage["name"] == "time loop")
+    print(report.table())
+    print(", ".join(f"{name} {value:.3g} s" for name, value in seconds.items()))
+    crossed = loop["host_to_device"] + loop["device_to_host"]
+    print(
+        f"time loop: {report.simulation['steps']} steps on {report.provenance['device']}, {crossed} bytes host<->device"
+    )
+    print(f"written to {folder}/")
+    return 0
+
+
+def _converge(parser: ArgumentParser, settings: Any, comm: Any) -> int:
+    case, plain, folder = _load(parser, settings)
+    study = converge(case, plain, folder, comm, Display())
     print(study.table())
     print(study.verdict())
     print(f"written to {folder}/")
     return 0 if study.has_passed else _OTHER
+
+
+def _forecast(settings: Any) -> int:
+    print(forecast_again(Path(settings.run_directory), settings.steps))
+    return 0
+
+
+def _require_one_rank(name: str, comm: Any) -> None:
+    if comm is not None and comm.size > 1:
+        raise CaseError(
+            f"insitu {name} runs on one rank, got {comm.size}; start it without mpirun, or with mpirun -n 1"
+        )
 
 
 def _load(parser: ArgumentParser, settings: Any) -> tuple[Case, dict[str, Any], Path]:
@@ -163,30 +250,19 @@ def _load(parser: ArgumentParser, settings: Any) -> tuple[Case, dict[str, Any], 
     return instantiate(parser, settings), resolved(parser, settings), folder
 
 
-def _run(parser: ArgumentParser, settings: Any) -> None:
-    case, plain, folder = _load(parser, settings)
-    report = run_case(case, plain, folder, _one_world(), Display())
-    seconds = {stage["name"]: stage["seconds"] for stage in report.stages}
-    loop = next(stage for stage in report.stages if stage["name"] == "time loop")
-    print(report.table())
-    print(", ".join(f"{name} {value:.3g} s" for name, value in seconds.items()))
-    crossed = loop["host_to_device"] + loop["device_to_host"]
-    print(
-        f"time loop: {report.simulation['steps']} steps on {report.provenance['device']}, {crossed} bytes host<->device"
-    )
-    print(f"written to {folder}/")
-
-
 class Display:
-    """Progress as a bar on a terminal, as a line for each tenth elsewhere."""
+    """Progress as a bar on a terminal, as a line for each tenth elsewhere; nothing where another rank shows it."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_shown: bool = True) -> None:
+        self._is_shown = is_shown
         self._stage: str | None = None
         self._bar: Any = None
         self._tenth = -1
 
     def __call__(self, stage: str, done: int, total: int | None) -> None:
         """Show that ``done`` of ``total`` (unknown: None) of a stage is done."""
+        if not self._is_shown:
+            return
         if stage != self._stage:
             if self._bar is not None:
                 self._bar.close()
@@ -201,26 +277,3 @@ class Display:
             print(
                 f"{stage}: {done}" + (f" of {total}" if total else ""), file=sys.stderr, flush=True
             )
-
-
-def _world() -> Any:
-    """Return MPI's world, or None where no MPI library is installed."""
-    try:
-        from mpi4py import MPI
-    except (ImportError, RuntimeError):
-        return None
-    return MPI.COMM_WORLD
-
-
-def _one_world() -> Any:
-    """Return MPI's world after making sure that it is the launcher's and of one rank."""
-    comm = _world()
-    size = 1 if comm is None else comm.size
-    launched = max(int(os.environ.get(name, "1")) for name in _LAUNCHERS)
-    if launched > size:
-        raise CaseError(
-            f"the launcher started {launched} ranks, MPI sees {size}; start it with the mpirun of the MPI that mpi4py uses"
-        )
-    if size > 1:
-        raise CaseError(f"this version runs on one rank, got {size}; start it with mpirun -n 1")
-    return comm

@@ -232,6 +232,8 @@ class Case:
         insitu.flows.DoubleShearLayer.
     members
         Size of an ensemble whose members share all parameters; null where the equation's lists say it.
+    ranks
+        Ranks along each axis of the grid; null: members are shared out first, then blocks of the smallest surface.
     sampling
         Which snapshots are kept.
     learning
@@ -247,6 +249,7 @@ class Case:
     dtype: Literal["float64", "float32"] = "float64"
     initial: str | Callable[..., Any] = "sin"
     members: int | None = None
+    ranks: tuple[int, ...] | None = None
     sampling: Sampling = field(default_factory=Sampling)
     learning: Learning = field(default_factory=Learning)
     convergence: Convergence = field(default_factory=Convergence)

@@ -5,23 +5,25 @@ import copy
 import itertools
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from insitu.collectives import on_first
 from insitu.metrics import relative_l2
 from insitu.models import Forecaster
 from insitu.reduction import POD
 from insitu.timing import Ledger
 from insitu.training import Progress, TrainingRecord
 
-__all__ = ["Forecast", "SplitResult", "evaluate_split"]
+__all__ = ["Forecast", "SplitResult", "evaluate_split", "fit"]
 
 
 @dataclass
 class Forecast:
-    """A model's free rollout over the forecast span.
+    """A model's free rollout over the forecast span; every rank has the same.
 
     Attributes
     ----------
@@ -45,10 +47,12 @@ class Forecast:
 
 @dataclass
 class SplitResult:
-    """Basis, true coefficients and forecasts of one split.
+    """Basis, true coefficients and forecasts of one split; but for the modes and the mean, every rank has the same.
 
     Attributes
     ----------
+    basis
+        Each rank has the modes and the mean of its own block of the field.
     coefficients
         (snapshots, rank), all snapshots in the basis.
     train
@@ -72,6 +76,7 @@ def evaluate_split(
     models: Sequence[Forecaster],
     ledger: Ledger,
     progress: Progress | None = None,
+    comm: Any = None,
 ) -> SplitResult:
     """Fit copies of the reduction and of each model, and forecast from ``train`` on.
 
@@ -80,7 +85,7 @@ def evaluate_split(
     split
         "published": the basis sees all snapshots; "causal": only the first ``train``. Models see the first ``train`` either way.
     snapshots
-        (time, dof), at equal intervals, on any device.
+        (time, dof), at equal intervals, on any device; on several ranks the block of each, all of the same times.
     train
         Snapshots of the training span.
     reduction, models
@@ -88,7 +93,9 @@ def evaluate_split(
     ledger
         Takes the time of the stages "reduction", "training" and "rollout".
     progress
-        Called after each epoch of an iterative training.
+        Called after each epoch of an iterative training, on rank 0.
+    comm : mpi4py.MPI.Comm, optional
+        The ranks that share the field; all of them call this. None: this one has all of it.
 
     Raises
     ------
@@ -96,22 +103,63 @@ def evaluate_split(
         Too few snapshots for a model's history and training.
     """
     with ledger.stage("reduction"):
-        basis = copy.deepcopy(reduction).fit(
-            snapshots if split == "published" else snapshots[:train]
-        )
+        seen = snapshots if split == "published" else snapshots[:train]
+        basis = copy.deepcopy(reduction).fit(seen, comm=comm)
         coefficients = basis.transform(snapshots)
-        floor = relative_l2(basis.inverse_transform(coefficients[train:]), snapshots[train:]).item()
+        floor = basis.field_error(coefficients[train:], snapshots[train:])
     result = SplitResult(basis, coefficients, train, floor, {})
     with _one_thread():
         for model in models:
             fitted = copy.deepcopy(model)
             with ledger.stage("training"):
-                record = fitted.fit(coefficients[:train], progress)
+                record = fit(fitted, coefficients[:train], progress, comm)
             with ledger.stage("rollout"):
                 result.forecasts[_unused_name(model, result.forecasts)] = _forecast(
-                    fitted, result, snapshots[train:], record
+                    fitted, result, snapshots[train:], record, comm
                 )
     return result
+
+
+def fit(
+    model: Forecaster,
+    series: Float[Tensor, "time rank"],
+    progress: Progress | None = None,
+    comm: Any = None,
+) -> TrainingRecord | None:
+    """Fit a model of the coefficients on rank 0 and give its state to all ranks.
+
+    All ranks hold the same few coefficients, so there is nothing to share out; a fit on each of them would take as long and
+    end in other weights wherever processors round differently. One fit is the same everywhere by construction.
+
+    Parameters
+    ----------
+    model
+        The model of this rank, of the same settings on all; fitted in place.
+    series
+        (time, rank), the same on every rank, on any device.
+    progress
+        Called after each epoch of an iterative training, on rank 0.
+    comm : mpi4py.MPI.Comm, optional
+        All its ranks call this.
+
+    Returns
+    -------
+    TrainingRecord or None
+        What the fit returned, on every rank.
+
+    Raises
+    ------
+    Exception
+        Whatever the fit raises, on every rank.
+    """
+
+    def learn() -> tuple[TrainingRecord | None, dict[str, Any]]:
+        return model.fit(series, progress), model.state_dict()
+
+    record, state = on_first(comm, learn, series.device)
+    if comm is not None and comm.rank > 0:
+        model.load_state_dict(state)
+    return record
 
 
 def _unused_name(model: Forecaster, taken: Container[str]) -> str:
@@ -126,15 +174,20 @@ def _forecast(
     split: SplitResult,
     truth: Float[Tensor, "time dof"],
     record: TrainingRecord | None,
+    comm: Any,
 ) -> Forecast:
     known = split.coefficients[split.train - model.history :]
-    rollout = model.forecast(known[: model.history], len(truth))
+
+    def roll_out() -> tuple[Tensor, float]:
+        return model.forecast(known[: model.history], len(truth)), model.score(known)
+
+    rollout, one_step_r2 = on_first(comm, roll_out, known.device)
     return Forecast(
         model=model,
         coefficients=rollout,
         coefficient_error=relative_l2(rollout, split.coefficients[split.train :]).item(),
-        field_error=relative_l2(split.basis.inverse_transform(rollout), truth).item(),
-        one_step_r2=model.score(known),
+        field_error=split.basis.field_error(rollout, truth),
+        one_step_r2=one_step_r2,
         training=record,
     )
 

@@ -9,7 +9,18 @@ from typing import Any
 
 import torch
 
-from solver import build_information, cache_directory, gpu_count
+from insitu.case_errors import CaseError
+from insitu.launch import require_one_world
+from solver import (
+    Device,
+    DeviceError,
+    build_information,
+    cache_directory,
+    gpu_awareness,
+    gpu_count,
+    gpu_identity,
+    thread_count,
+)
 
 __all__ = ["describe"]
 
@@ -21,8 +32,14 @@ _REMEDIES = {
 }
 
 
-def describe() -> str:
-    """Return the whole report of ``insitu info``."""
+def describe(comm: Any = None) -> str:
+    """Return the whole report of ``insitu info``.
+
+    Parameters
+    ----------
+    comm : mpi4py.MPI.Comm, optional
+        All its ranks take part, and their places are listed.
+    """
     occa = build_information()
     lines = [
         f"insitu       {version('insitu')}, Python {platform.python_version()}, {platform.platform()}",
@@ -32,33 +49,47 @@ def describe() -> str:
         f"compilers    host: {_found(os.environ.get('OCCA_CXX') or os.environ.get('CXX') or 'g++')}, "
         f"CUDA: {_found(os.environ.get('OCCA_CUDA_COMPILER', 'nvcc'))}",
         f"kernel cache {cache_directory()}",
-        f"MPI          {_mpi()}",
+        f"MPI          {_mpi(comm)}",
         f"torch        {torch.__version__}, {_torch_devices()}",
         f"CuPy         {_cupy()}",
         f"scikit-learn {version('scikit-learn')}",
+        *_places(comm),
     ]
-    return "\n".join(lines + [f"missing      {line}" for line in _missing(occa)])
+    return "\n".join(lines + [f"missing      {line}" for line in _missing(occa, comm)])
+
+
+def _places(comm: Any) -> list[str]:
+    """Return a line for each rank: its host, and the device that a run without further wishes takes there."""
+    try:
+        device = Device.open("auto", comm)
+    except DeviceError as error:
+        taken = str(error)
+    else:
+        cores = f"threads: {thread_count()}, cores: {len(os.sched_getaffinity(0))}"
+        taken = f"{device.mode}, {cores}" if device.is_host else f"{device.mode}:{device.ordinal}"
+        if device.mode in ("CUDA", "HIP"):
+            taken += f" ({gpu_identity(device.mode, device.ordinal)})"
+    own = f"{platform.node()}, {taken}"
+    everyone = [own] if comm is None else comm.allgather(own)
+    return [f"rank {rank:<7} {place}" for rank, place in enumerate(everyone)]
 
 
 def _found(command: str) -> str:
     return shutil.which(command.split()[0]) or f"{command} not found"
 
 
-def _mpi() -> str:
+def _mpi(comm: Any) -> str:
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         return f"not usable: {str(error).splitlines()[0]}"
     library = MPI.Get_library_version().splitlines()[0].strip().rstrip("\x00")
-    return f"{library}, {MPI.COMM_WORLD.size} rank(s), GPU-aware: {_gpu_aware()}"
-
-
-def _gpu_aware() -> str:
-    if os.environ.get("MPICH_GPU_SUPPORT_ENABLED") == "1":
-        return "yes (MPICH_GPU_SUPPORT_ENABLED=1)"
-    if os.environ.get("OMPI_MCA_opal_cuda_support", "").lower() in ("1", "true"):  # noqa: SIM112
-        return "yes (OMPI_MCA_opal_cuda_support)"
-    return "not announced; fields would be staged through the host"
+    try:
+        given, source = gpu_awareness(MPI.COMM_WORLD)
+    except DeviceError as error:
+        return f"{library}; {error}"
+    answer = "yes" if given else "no, fields are staged through the host"
+    return f"{library}, ranks: {1 if comm is None else comm.size}, GPU-aware: {answer} ({source})"
 
 
 def _torch_devices() -> str:
@@ -80,7 +111,7 @@ def _cupy() -> str:
         return f"not usable: {error}"
 
 
-def _missing(occa: dict[str, Any]) -> list[str]:
+def _missing(occa: dict[str, Any], comm: Any) -> list[str]:
     lines = []
     for mode in ("OpenMP", "CUDA", "HIP", "OpenCL"):
         if mode not in occa["modes_built"]:
@@ -89,10 +120,14 @@ def _missing(occa: dict[str, Any]) -> list[str]:
             lines.append(
                 f"mode {mode} has no device or driver here; install the driver or move to a node that has one"
             )
-    if _mpi().startswith("not usable"):
+    if _mpi(comm).startswith("not usable"):
         lines.append(
             "an MPI library for mpi4py; install the extra insitu[mpich], or load the site's MPI"
         )
+    try:
+        require_one_world(comm)
+    except CaseError as error:
+        lines.append(f"ranks in one world: {error}")
     if importlib.util.find_spec("cupy") is None and "CUDA" in occa["modes_present"]:
         lines.append("CuPy; install the extra insitu[cuda12] or insitu[cuda13]")
     return lines

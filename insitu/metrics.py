@@ -1,8 +1,17 @@
-"""Error measures of a prediction against the truth; every result stays on the tensors' device."""
+"""Error measures of a prediction against the truth; every result stays on the tensors' device.
+
+With a communicator each rank holds some of the columns, of all rows. A value over all entries is
+then one over the columns of all ranks, a call that they make together, and has the same bits
+everywhere; values of each column need no other rank.
+"""
+
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from insitu.collectives import size_of, total
 
 __all__ = ["r2", "relative_l2", "rmse"]
 
@@ -12,15 +21,18 @@ def relative_l2(
     truth: Float[Tensor, "time rank"],
     *,
     per_mode: bool = False,
+    comm: Any = None,
 ) -> Float[Tensor, "*modes"]:
     """Relative error ‖prediction − truth‖₂ / ‖truth‖₂.
 
     Parameters
     ----------
     prediction, truth
-        (time, rank), same unit, dtype and device.
+        (time, rank), same unit, dtype and device; the columns of this rank.
     per_mode
         One value for each column instead of one over all entries.
+    comm : mpi4py.MPI.Comm, optional
+        The ranks that share the columns. None: this one has all.
 
     Returns
     -------
@@ -33,8 +45,8 @@ def relative_l2(
         The shapes differ.
     """
     _require_same_shape("relative_l2", prediction, truth)
-    error = _norm(prediction - truth, per_mode)
-    return torch.where(error == 0, torch.zeros_like(error), error / _norm(truth, per_mode))
+    error, norm = (_norm(values, per_mode, comm) for values in (prediction - truth, truth))
+    return torch.where(error == 0, torch.zeros_like(error), error / norm)
 
 
 def rmse(
@@ -42,15 +54,18 @@ def rmse(
     truth: Float[Tensor, "time rank"],
     *,
     per_mode: bool = False,
+    comm: Any = None,
 ) -> Float[Tensor, "*modes"]:
     """Root-mean-square error √(Σ(prediction − truth)² / n), in the unit of the truth.
 
     Parameters
     ----------
     prediction, truth
-        (time, rank), same unit, dtype and device.
+        (time, rank), same unit, dtype and device; the columns of this rank.
     per_mode
         One value for each column instead of one over all entries.
+    comm : mpi4py.MPI.Comm, optional
+        The ranks that share the columns. None: this one has all.
 
     Returns
     -------
@@ -63,8 +78,8 @@ def rmse(
         The shapes differ.
     """
     _require_same_shape("rmse", prediction, truth)
-    entries = truth.shape[0] if per_mode else truth.numel()
-    return _norm(prediction - truth, per_mode) / entries**0.5
+    columns = 1 if per_mode else int(total(comm, torch.tensor(truth.shape[1])))
+    return _norm(prediction - truth, per_mode, comm) / (len(truth) * columns) ** 0.5
 
 
 def r2(
@@ -72,6 +87,7 @@ def r2(
     truth: Float[Tensor, "time rank"],
     *,
     per_mode: bool = False,
+    comm: Any = None,
 ) -> Float[Tensor, "*modes"]:
     """Coefficient of determination R² = 1 − Σ(truth − prediction)² / Σ(truth − ⟨truth⟩)².
 
@@ -82,9 +98,11 @@ def r2(
     Parameters
     ----------
     prediction, truth
-        (time, rank), same unit, dtype and device.
+        (time, rank), same unit, dtype and device; the columns of this rank.
     per_mode
         One value for each column instead of one over all entries.
+    comm : mpi4py.MPI.Comm, optional
+        The ranks that share the columns. None: this one has all.
 
     Returns
     -------
@@ -97,14 +115,17 @@ def r2(
         The shapes differ.
     """
     _require_same_shape("r2", prediction, truth)
-    residual = _norm(prediction - truth, per_mode) ** 2
-    spread = _norm(truth - truth.mean(dim=0), per_mode) ** 2
+    residual = _norm(prediction - truth, per_mode, comm) ** 2
+    spread = _norm(truth - truth.mean(dim=0), per_mode, comm) ** 2
     undefined = torch.where(residual == 0, torch.ones_like(residual), torch.zeros_like(residual))
     return torch.where(spread == 0, undefined, 1 - residual / spread)
 
 
-def _norm(values: Float[Tensor, "time rank"], per_mode: bool) -> Float[Tensor, "*modes"]:
-    return torch.linalg.vector_norm(values, dim=0 if per_mode else None)
+def _norm(values: Float[Tensor, "time rank"], per_mode: bool, comm: Any) -> Float[Tensor, "*modes"]:
+    if per_mode:
+        return torch.linalg.vector_norm(values, dim=0)
+    norm = torch.linalg.vector_norm(values)
+    return norm if size_of(comm) == 1 else total(comm, norm.square()).sqrt()
 
 
 def _require_same_shape(name: str, prediction: Tensor, truth: Tensor) -> None:

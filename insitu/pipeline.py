@@ -51,12 +51,12 @@ def run(
     output
         Run directory; files of an earlier run in it are overwritten.
     comm : mpi4py.MPI.Comm, optional
-        Communicator of the run; it chooses the GPU.
+        The ranks that share the run; all of them call this with the same case. No result depends on their number.
 
     Returns
     -------
     Report
-        As written to ``report.json``.
+        As rank 0 writes it to ``report.json``.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def run_case(
     progress: Progress = _silent,
 ) -> Report:
     """Run a loaded case; see `run`."""
-    prepare_folder(folder)
+    prepare_folder(folder, comm)
     device = Device.open(case.device, comm)
     torch_device(device)
     ledger = Ledger(device)
@@ -95,6 +95,8 @@ def run_case(
             case.time.method,
             case.time.cfl,
             case.members,
+            comm,
+            case.ranks,
         )
         schedule = schedule_of(simulation, case.time, case.sampling)
         window = _window(case, schedule.snapshots)
@@ -110,17 +112,17 @@ def run_case(
                 loop.sampled = sampler.taken * sampler.snapshot_bytes
             with ledger.stage("check"):
                 sampler.check(simulation)
-            results = learn(case.learning, sampler.snapshots, report, ledger, progress)
+            results = learn(case.learning, sampler.snapshots, report, ledger, progress, comm)
             with ledger.stage("report"):
-                draw_field(folder, simulation.u, sampler, ledger)
+                draw_field(folder, simulation, sampler, ledger)
                 first = results[case.learning.splits[0]]
-                save_split(folder, simulation.u, sampler.moments, first, ledger)
+                save_split(folder, simulation, sampler.moments, first, ledger)
     except DeviceError as error:
         report.fail(error)
         raise RuntimeError(f"the device failed during the run: {error}") from error
     except Exception as error:
         report.fail(error)
-        save_snapshots(folder, simulation.u, sampler)
+        save_snapshots(folder, simulation, sampler)
         raise
     else:
         report.status = "finished"
@@ -135,8 +137,9 @@ def learn(
     report: Report,
     ledger: Ledger,
     progress: Progress = _silent,
+    comm: Any = None,
 ) -> dict[str, SplitResult]:
-    """Evaluate each split of the snapshots (time, dof), on their device, and report it."""
+    """Evaluate each split of the snapshots (time, dof of this rank), on their device, and report it."""
     train = int(len(snapshots) * settings.train_fraction)
     models = [settings.model, *settings.baselines]
     results: dict[str, SplitResult] = {}
@@ -146,7 +149,7 @@ def learn(
             progress(f"training, {split} split, epochs", epoch + 1, None)
 
         results[split] = evaluate_split(
-            split, snapshots, train, settings.reduction, models, ledger, tell
+            split, snapshots, train, settings.reduction, models, ledger, tell, comm
         )
         report.add_split(split, results[split])
     return results

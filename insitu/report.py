@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import os
 import platform
 import subprocess
 import tempfile
@@ -17,12 +18,14 @@ import torch
 
 from insitu import figures
 from insitu.bridge import to_host
+from insitu.collectives import on_first
 from insitu.config import CaseError, as_yaml
-from insitu.field_figures import View, draw_evolution, draw_mode_shapes
+from insitu.field_figures import draw_evolution, draw_mode_shapes
 from insitu.forecasting import SplitResult
 from insitu.sampler import Sampler
-from insitu.timing import Ledger
-from solver import Device, DivergenceError, Field, Moment, Simulation, build_information
+from insitu.timing import Ledger, of_all_ranks
+from insitu.views import View
+from solver import Device, DivergenceError, Moment, Simulation, build_information
 
 __all__ = [
     "Report",
@@ -62,11 +65,13 @@ class Report:
     error
         What stopped the run, else null.
     simulation
-        Points, shape of the state ([members,] components, *points), steps, time, stability limit.
+        Points, shape of the state ([members,] components, *points), steps, time, stability limit; and of each rank its members
+        and its block.
     sampling
         Snapshots taken and held, the first and last step held, bytes of one.
     stages
-        Seconds and bytes of each stage, see `insitu.timing.Stage`.
+        Seconds of the slowest rank and bytes of all ranks in each stage, see `insitu.timing.Stage`; of a run that failed those of
+        the rank that wrote this.
     learning
         By split: rank, spans, projection error, and for each model rel-L2 of the free rollout and the one-step R².
     """
@@ -83,8 +88,9 @@ class Report:
     def add_simulation(self, simulation: Simulation, sampler: Sampler, ledger: Ledger) -> None:
         """Take over where the simulation stands and what was sampled."""
         self.simulation = {
-            "points": list(simulation.grid.points),
-            "shape": list(simulation.u.shape),
+            "points": list(simulation.grid.whole.points),
+            "shape": list(simulation.shape),
+            "ranks": simulation.shares,
             "steps": simulation.step,
             "time": simulation.time,
             "dt": simulation.dt_taken,
@@ -96,9 +102,10 @@ class Report:
             "held": len(moments),
             "first_step": moments[0].step if moments else None,
             "last_step": moments[-1].step if moments else None,
-            "snapshot_bytes": sampler.snapshot_bytes,
+            "snapshot_bytes": math.prod(simulation.shape) * simulation.u.dtype.itemsize,
         }
-        self.stages = ledger.as_list()
+        stages = ledger.as_list()
+        self.stages = stages if self.error else of_all_ranks(stages, simulation.comm)
 
     def add_split(self, split: str, result: SplitResult) -> None:
         """Take over the numbers of one split."""
@@ -140,14 +147,19 @@ class Report:
 
     def write(self, folder: Path) -> None:
         """Write ``report.json`` and ``case.yaml``."""
-        (folder / "report.json").write_text(json.dumps(finite(asdict(self)), indent=2) + "\n")
-        (folder / "case.yaml").write_text(as_yaml(self.case))
+        _replace(folder / "report.json", json.dumps(finite(asdict(self)), indent=2) + "\n")
+        _replace(folder / "case.yaml", as_yaml(self.case))
 
     def finish(
         self, folder: Path, simulation: Simulation, sampler: Sampler, ledger: Ledger
     ) -> None:
-        """Close the run, however it ended: where it stands, its stage times, drawn and written."""
+        """Close the run, however it ended: where it stands, its stage times, drawn and written by rank 0.
+
+        A rank that failed waits for nobody, and writes what it knows.
+        """
         self.add_simulation(simulation, sampler, ledger)
+        if simulation.ranks.rank and not self.error:
+            return
         figures.draw_stage_times(folder / "figures" / "stage_times.png", self.stages)
         self.write(folder)
 
@@ -161,20 +173,26 @@ def finite(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def prepare_folder(folder: Path) -> None:
-    """Make the run directory and clear it of an earlier run's results, before anything is computed.
+def prepare_folder(folder: Path, comm: Any = None) -> None:
+    """Make the run directory and clear it of an earlier run's results, before anything is computed; rank 0 does it for all.
 
     Raises
     ------
     CaseError
         It cannot be written.
     """
+    on_first(comm, lambda: _prepare(folder), torch.device("cpu"))
+
+
+def _prepare(folder: Path) -> None:
     try:
         (folder / "figures").mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
-        for stale in (*(folder / name for name in _OUTPUTS), *(folder / "figures").glob("*.png")):
-            stale.unlink(missing_ok=True)
+        stale = [*(folder / "figures").glob("*.png"), *folder.glob("basis-*.npz")]
+        stale += [*folder.glob("snapshots-*.npz"), *(folder / name for name in _OUTPUTS)]
+        for file in stale:
+            file.unlink(missing_ok=True)
     except OSError as error:
         raise CaseError(
             f"the output directory must be writable, got '{error.strerror}' for {folder}; choose another with --output"
@@ -206,36 +224,49 @@ def _version(package: str) -> str | None:
         return None
 
 
-def draw_field(folder: Path, field: Field, sampler: Sampler, ledger: Ledger) -> None:
-    """Draw the evolution of the field from the snapshots held."""
+def draw_field(folder: Path, simulation: Simulation, sampler: Sampler, ledger: Ledger) -> None:
+    """Draw the evolution of the field from the snapshots held; all ranks call it."""
     times = np.array([moment.time for moment in sampler.moments])
     picture = folder / "figures" / "field_evolution.png"
-    draw_evolution(picture, View.of(field), times, sampler.snapshots, ledger)
+    draw_evolution(picture, View.of(simulation), times, sampler.snapshots, ledger)
 
 
-def save_snapshots(folder: Path, field: Field, sampler: Sampler) -> None:
-    """Write the snapshots of a run that ended early, ``snapshots.npz``.
+def save_snapshots(folder: Path, simulation: Simulation, sampler: Sampler) -> None:
+    """Write the snapshots of a run that ended early: ``snapshots.npz``, on several ranks ``snapshots-0003.npz`` of rank 3.
 
     Coordinates x, y, z (points along the axis,), step and time (n,), u (n, dof), and the shape
-    ``([members,] components, *points)`` of a row of u.
+    ``([members,] components, *points)`` of a row of u; the rank's own members and points of each.
     """
-    axes: dict[str, Any] = dict(zip("xyz", field.grid.axes(), strict=False))
+    axes: dict[str, Any] = dict(zip("xyz", simulation.grid.axes(), strict=False))
     np.savez(
-        folder / "snapshots.npz",
+        part_name(folder / "snapshots.npz", simulation),
         **axes,
         step=[moment.step for moment in sampler.moments],
         time=[moment.time for moment in sampler.moments],
-        shape=field.shape,
+        shape=simulation.u.shape,
         u=to_host(sampler.snapshots),
     )
 
 
 def save_split(
-    folder: Path, field: Field, moments: Sequence[Moment], result: SplitResult, ledger: Ledger
+    folder: Path,
+    simulation: Simulation,
+    moments: Sequence[Moment],
+    result: SplitResult,
+    ledger: Ledger,
 ) -> None:
-    """Write basis, model, series and figures of the split a run is known by."""
+    """Write basis, model, series and figures of the split a run is known by; all ranks call it.
+
+    Each rank writes the modes of its own members and block; the rest, which all have, rank 0 writes.
+    """
     times = np.array([moment.time for moment in moments])
-    result.basis.save(folder / "basis.npz")
+    result.basis.save(part_name(folder / "basis.npz", simulation))
+    pictures = folder / "figures"
+    values = ledger.to_host(result.basis.singular_values_)
+    view = View.of(simulation)
+    draw_mode_shapes(pictures / "modes.png", view, result.basis.modes_, values, ledger)
+    if not view.is_drawn_here:
+        return
     _save_model(folder / "model.pt", times, result)
     truth = ledger.to_host(result.coefficients)
     forecasts = {
@@ -243,15 +274,26 @@ def save_split(
     }
     _write_series(folder / "series.csv", moments, truth, result.train, forecasts)
 
-    pictures = folder / "figures"
-    values = ledger.to_host(result.basis.singular_values_)
-    draw_mode_shapes(pictures / "modes.png", View.of(field), result.basis.modes_, values, ledger)
     figures.draw_mode_forecasts(pictures, times, truth, result.train, forecasts)
     records = {
         name: forecast.training for name, forecast in result.forecasts.items() if forecast.training
     }
     if records:
         figures.draw_training(pictures / "training.png", records)
+
+
+def part_name(file: Path, simulation: Simulation) -> Path:
+    """Return the name of this rank's part of a file: of the whole where it is alone."""
+    if simulation.comm is None:
+        return file
+    return file.with_stem(f"{file.stem}-{simulation.ranks.rank:04d}")
+
+
+def _replace(file: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
+    unfinished.write_text(text)
+    unfinished.replace(file)
 
 
 def _save_model(file: Path, times: np.ndarray, result: SplitResult) -> None:

@@ -2,7 +2,9 @@
 
 import json
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,6 +41,8 @@ def forecast_again(folder: Path, steps: int | None = None) -> str:
         A file is missing, or ``steps`` is below 1.
     """
     absent = [name for name in _FILES if not (folder / name).is_file()]
+    if (folder / "basis-0000.npz").is_file():
+        absent = [name for name in absent if name != "basis.npz"]
     if absent:
         raise CaseError(
             f"{folder} must hold {', '.join(_FILES)}, {', '.join(absent)} is missing; name the directory of a finished run"
@@ -60,7 +64,7 @@ def forecast_again(folder: Path, steps: int | None = None) -> str:
         raise CaseError(
             f"{folder / 'model.pt'} must be a saved model, reading it gives '{reason}'; run the case again"
         ) from None
-    model, basis = case.learning.model, POD.load(folder / "basis.npz")
+    model, basis = case.learning.model, _basis(folder, report["simulation"])
     model.load_state_dict(saved["model"])
     coefficients = model.forecast(saved["history"], steps)
     times = saved["time"] + saved["interval"] * np.arange(1, steps + 1)
@@ -73,3 +77,35 @@ def forecast_again(folder: Path, steps: int | None = None) -> str:
         u=fields.numpy(),
     )
     return f"{steps} snapshots from t = {times[0]:.6g} to {times[-1]:.6g} written to {folder / 'forecast.npz'}"
+
+
+def _basis(folder: Path, simulation: Mapping[str, Any]) -> POD:
+    """Return the basis on the whole grid, put together from the blocks of several ranks where they wrote it."""
+    if (folder / "basis.npz").is_file():
+        return POD.load(folder / "basis.npz")
+    shares, shape = simulation["ranks"], tuple(simulation["shape"])
+    missing = [n for n in range(len(shares)) if not _part(folder, n).is_file()]
+    if missing:
+        raise CaseError(
+            f"{folder} must hold the basis of all {len(shares)} ranks, {_part(folder, missing[0]).name} is missing; run the case "
+            "again"
+        )
+    basis = POD.load(_part(folder, 0))
+    modes = torch.empty((len(basis.modes_), *shape), dtype=basis.modes_.dtype)
+    mean = torch.empty(shape, dtype=basis.modes_.dtype)
+    for n, share in enumerate(shares):
+        part = POD.load(_part(folder, n))
+        points = [
+            slice(begin, begin + count)
+            for begin, count in zip(share["begin"], share["points"], strict=True)
+        ]
+        members = [slice(*share["members"])] if len(shape) > len(points) + 1 else []
+        box = (*members, slice(None), *points)
+        mean[box] = part.mean_.reshape(mean[box].shape)
+        modes[(slice(None), *box)] = part.modes_.reshape(modes[(slice(None), *box)].shape)
+    basis.modes_, basis.mean_ = modes.flatten(1), mean.flatten()
+    return basis
+
+
+def _part(folder: Path, rank: int) -> Path:
+    return folder / f"basis-{rank:04d}.npz"

@@ -19,7 +19,7 @@ _ROUND_OFF = 1e-9  # relative, of a time that is the end of the run
 
 
 class Sampler:
-    """A bounded ring of snapshots on the solver's device.
+    """A bounded ring of snapshots on the solver's device, on each rank of its own block and members.
 
     `follow` lets the solver's kernels write the snapshots while they advance; `take` copies a view, device to device, for
     loops that step by themselves.
@@ -135,11 +135,11 @@ class Sampler:
         if interval is not None:
             yield from self._follow_times(simulation, until, steps, interval)
             return
-        least = max(1, _BURST_WORK // self._recorder.into.shape[1])
+        most = max(1, _BURST_WORK // simulation.work)
         for dt, count in simulation.plan(until, steps):
             while count:
                 self._turn_if_full()
-                burst = min(count, least, self._recorder.steps_until_full(simulation.step))
+                burst = min(count, most, self._recorder.steps_until_full(simulation.step))
                 rows = self._recorder.count + burst // self.every + 1
                 with self._dropping_what_diverged(simulation, min(rows, self.window)):
                     simulation.take(dt, burst, self._recorder)

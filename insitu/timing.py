@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from insitu import collectives
 from insitu.bridge import to_host
 from solver import Device
 
-__all__ = ["Ledger", "Stage"]
+__all__ = ["Ledger", "Stage", "of_all_ranks"]
 
 _COUNTED = ("host_to_device", "device_to_host", "device_to_device", "copies", "synchronizations")
 
@@ -46,7 +47,7 @@ class Stage:
 
 
 class Ledger:
-    """Seconds and bytes by stage, from the device's own counters and from every tensor brought to the host."""
+    """Seconds and bytes by stage, from the counters of the device and of the collectives and every tensor brought to the host."""
 
     def __init__(self, device: Device):
         self._device = device
@@ -57,11 +58,11 @@ class Ledger:
     def stage(self, name: str) -> Iterator[Stage]:
         """Account what happens inside to a stage; a name used again adds up."""
         stage = self._stages.setdefault(name, Stage(name))
-        before, start, self._current = self._device.transfers, time.perf_counter(), stage
+        before, start, self._current = self._transfers(), time.perf_counter(), stage
         try:
             yield stage
         finally:
-            after = self._device.transfers
+            after = self._transfers()
             for key in _COUNTED:
                 setattr(stage, key, getattr(stage, key) + after[key] - before[key])
             self._device.finish()
@@ -77,3 +78,23 @@ class Ledger:
     def as_list(self) -> list[dict[str, Any]]:
         """Return the stages in the order they began, as plain values."""
         return [asdict(stage) for stage in self._stages.values()]
+
+    def _transfers(self) -> dict[str, int]:
+        staged = collectives.transfers()
+        return {key: count + staged.get(key, 0) for key, count in self._device.transfers.items()}
+
+
+def of_all_ranks(stages: list[dict[str, Any]], comm: Any) -> list[dict[str, Any]]:
+    """Return stages with the seconds of the slowest rank and the bytes and counts of all; all ranks call it."""
+    if comm is None:
+        return stages
+    everyone = comm.allgather(stages)
+    return [
+        {
+            name: value
+            if name == "name"
+            else (max if name == "seconds" else sum)(each[name] for each in same)
+            for name, value in same[0].items()
+        }
+        for same in zip(*everyone, strict=True)
+    ]

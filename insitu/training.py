@@ -13,6 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from insitu.collectives import on_first, together, total
+from insitu.parallel import Share, replica
+
 __all__ = ["Progress", "Training", "TrainingError", "TrainingRecord", "seeded", "train"]
 
 
@@ -29,7 +32,7 @@ class Training:
     epochs
         Largest number of passes over the training pairs.
     batch_size
-        Pairs in each step of the optimizer.
+        Pairs in each step of the optimizer, of all ranks together.
     learning_rate
         Step size given to the optimizer.
     patience
@@ -106,6 +109,7 @@ def train(
     targets: Float[Tensor, "pairs ..."],
     settings: Training,
     progress: Progress | None = None,
+    comm: Any = None,
 ) -> TrainingRecord:
     """Fit `module` to the pairs by stochastic gradient descent on ⟨(module(x) − y)²⟩.
 
@@ -114,40 +118,57 @@ def train(
     and the global random state outside is left as it was. On return the module holds the weights
     of the best epoch and is in evaluation mode.
 
+    On several ranks the training set is what all of them hold, in order of rank. Batches are drawn
+    from the whole of it, each rank computes its own part of every batch, and gradients and losses
+    are summed: apart from round-off the result is that of one rank with all pairs, however unequal
+    the shares. All ranks begin with the weights of rank 0 and end with the same bits. A module that
+    draws random numbers, as dropout does, draws others where the pairs are spread otherwise.
+
     Parameters
     ----------
     module
         Network on the device and of the dtype of the pairs; changed in place.
     inputs
-        (pairs, ...), in order of time, dimensionless, on any device.
+        (pairs, ...), in order of time, dimensionless, on any device; the pairs of this rank.
     targets
         (pairs, ...), as `inputs`.
     settings
-        Epochs, batches, optimizer, seed.
+        Epochs, batches, optimizer, seed; the same on every rank.
     progress
-        Called as progress(epoch, record) after each epoch.
+        Called as progress(epoch, record) after each epoch, on every rank.
+    comm : mpi4py.MPI.Comm, optional
+        The ranks that share the pairs; all of them call this. None: this one has all.
+
+    Returns
+    -------
+    TrainingRecord
+        Losses over the pairs of all ranks, the same on every rank.
 
     Raises
     ------
     ValueError
-        There are too few pairs, or a pair is not finite.
+        There are too few pairs, a pair is not finite, or a rank has none.
     TrainingError
         The loss is not finite.
     """
     started = time.perf_counter()
-    held_out = _held_out(len(inputs), settings.validation)
-    _require_finite(inputs, targets)
-    split = len(inputs) - held_out
+    with together(comm):
+        _require_finite(inputs, targets)
+    share = Share.of(comm, len(inputs))
+    held_out = _held_out(share.total, settings.validation)
+    split = share.total - held_out
     parameters = list(module.parameters())
     optimizer = _optimizer_class(settings.optimizer)(parameters, lr=settings.learning_rate)
-    record, best = TrainingRecord(), copy.deepcopy(module.state_dict())
-    early, late = slice(None, split), slice(split, None)
-    with seeded(settings.seed, inputs.device) as generator:
+    pairs = _Pairs(inputs, targets, share, settings.batch_size)
+    record = TrainingRecord()
+    with seeded(settings.seed, inputs.device) as generator, replica(module, comm) as parallel:
+        best = copy.deepcopy(module.state_dict())
         for epoch in range(settings.epochs):
-            loss = _run_epoch(
-                module, optimizer, inputs[early], targets[early], settings.batch_size, generator
-            )
-            _append_losses(record, epoch, loss, _evaluate(module, inputs[late], targets[late]))
+            errors = [
+                _run_epoch(parallel, optimizer, pairs, torch.randperm(split, generator=generator)),
+                _evaluate(module, pairs, torch.arange(split, share.total)),
+            ]
+            _append_losses(record, epoch, pairs, total(comm, torch.stack(errors)), held_out)
             if epoch == 0 or record.watched[epoch] < record.watched[record.best_epoch]:
                 record.best_epoch = epoch
                 _store(module, best)
@@ -157,6 +178,7 @@ def train(
                 progress(epoch, record)
             if record.stopped_early:
                 break
+        best, record = on_first(comm, lambda: (best, record), inputs.device)
     module.load_state_dict(best)
     module.eval()
     record.seconds = time.perf_counter() - started
@@ -170,56 +192,80 @@ def seeded(seed: int, device: torch.device) -> Iterator[torch.Generator]:
     Parameters
     ----------
     seed
-        Seed of the CPU generator, of the one of `device` and of the yielded generator.
+        Seed of torch's CPU generator, of the one of `device` and of the yielded generator.
     device
         The only CUDA or HIP device whose state is saved and seeded; a CPU device adds none.
 
     Yields
     ------
     torch.Generator
-        A fresh generator on `device`.
+        A fresh generator on the CPU, so that what it draws is the same on every device.
     """
     forked = [device.index or 0] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=forked):
         torch.random.default_generator.manual_seed(seed)
         for index in forked:
             torch.cuda.default_generators[index].manual_seed(seed)
-        yield torch.Generator(device=device).manual_seed(seed)
+        yield torch.Generator().manual_seed(seed)
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """The pairs of this rank, and where they stand among all."""
+
+    inputs: Tensor
+    targets: Tensor
+    share: Share
+    batch_size: int
+
+    def batches(self, order: Tensor) -> Iterator[tuple[Tensor, int]]:
+        """Yield which pairs here belong to each batch, and how many it has on all ranks."""
+        for batch in order.split(self.batch_size):
+            yield self.share.here(batch), len(batch)
+
+    def error(self, module: nn.Module, here: Tensor) -> Tensor:
+        """Return Σ(module(x) − y)² over pairs of this rank; 0, by way of the module, over none."""
+        chosen = (here if len(here) else torch.tensor([0])).to(self.inputs.device)
+        outputs, targets = module(self.inputs[chosen]), self.targets[chosen]
+        return nn.functional.mse_loss(outputs[: len(here)], targets[: len(here)], reduction="sum")
+
+    def values(self, pairs: int) -> int:
+        """Return how many numbers the targets of so many pairs are."""
+        return pairs * self.targets.shape[1:].numel()
 
 
 def _run_epoch(
-    module: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    inputs: Tensor,
-    targets: Tensor,
-    batch_size: int,
-    generator: torch.Generator,
+    module: nn.Module, optimizer: torch.optim.Optimizer, pairs: _Pairs, order: Tensor
 ) -> Tensor:
+    """Train on all pairs in this order and return the error of those that are here."""
     module.train()
-    order = torch.randperm(len(inputs), generator=generator, device=inputs.device)
-    total = torch.zeros((), dtype=targets.dtype, device=targets.device)
-    for batch in order.split(batch_size):
+    whole = torch.zeros((), dtype=pairs.targets.dtype, device=pairs.targets.device)
+    for here, count in pairs.batches(order):
         optimizer.zero_grad(set_to_none=True)
-        loss = nn.functional.mse_loss(module(inputs[batch]), targets[batch])
-        loss.backward()
+        error = pairs.error(module, here)
+        (error / pairs.values(count)).backward()
         optimizer.step()
-        total += loss.detach() * len(batch)
-    return total / len(inputs)
+        whole += error.detach()
+    return whole
 
 
 @torch.no_grad()
-def _evaluate(module: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor | None:
-    if len(inputs) == 0:
-        return None
+def _evaluate(module: nn.Module, pairs: _Pairs, held_out: Tensor) -> Tensor:
+    """Return the error of those held-out pairs that are here."""
     module.eval()
-    return nn.functional.mse_loss(module(inputs), targets)
+    whole = torch.zeros((), dtype=pairs.targets.dtype, device=pairs.targets.device)
+    for here, _ in pairs.batches(held_out):
+        if len(here):
+            whole += pairs.error(module, here)
+    return whole
 
 
 def _append_losses(
-    record: TrainingRecord, epoch: int, loss: Tensor, validation_loss: Tensor | None
+    record: TrainingRecord, epoch: int, pairs: _Pairs, errors: Tensor, held_out: int
 ) -> None:
-    losses = [loss] if validation_loss is None else [loss, validation_loss]
-    values = torch.stack(losses).tolist()
+    error, held_out_error = errors.tolist()
+    values = [error / pairs.values(pairs.share.total - held_out)]
+    values += [held_out_error / pairs.values(held_out)] if held_out else []
     if not all(math.isfinite(value) for value in values):
         raise TrainingError(
             f"training: expected a finite loss, got {values} in epoch {epoch}; lower "

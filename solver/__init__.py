@@ -3,7 +3,14 @@
 from solver import _drivers as _drivers
 from solver._occa import Kernel, Memory, Tag
 from solver.boundaries import Boundary, Dirichlet, Neumann, Periodic, Slip, Wall
-from solver.device import Device, Stream, build_information, gpu_count, modes_present
+from solver.device import (
+    Device,
+    Stream,
+    build_information,
+    gpu_count,
+    modes_present,
+    name_of_run,
+)
 from solver.equations import (
     AdvectionDiffusion,
     Burgers,
@@ -23,15 +30,20 @@ from solver.errors import (
     SolverError,
 )
 from solver.field import Field
-from solver.grid import Grid
+from solver.grid import Block, Grid
+from solver.halo import Halo
 from solver.jit import cache_directory
+from solver.mpi import gpu_awareness
+from solver.placement import gpu_identity
 from solver.recorder import Moment, Recorder
 from solver.simulation import Simulation
 from solver.staggered import face_coordinates, on_centres, on_faces
+from solver.threads import thread_count
 
 __all__ = [
     "AdvectionDiffusion",
     "ArgumentError",
+    "Block",
     "Boundary",
     "Burgers",
     "Device",
@@ -42,6 +54,7 @@ __all__ = [
     "Equation",
     "Field",
     "Grid",
+    "Halo",
     "Kernel",
     "KernelBuildError",
     "KuramotoSivashinsky",
@@ -63,8 +76,12 @@ __all__ = [
     "build_information",
     "cache_directory",
     "face_coordinates",
+    "gpu_awareness",
     "gpu_count",
+    "gpu_identity",
     "modes_present",
+    "name_of_run",
     "on_centres",
     "on_faces",
+    "thread_count",
 ]

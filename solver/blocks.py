@@ -3,13 +3,16 @@
 import dataclasses
 import functools
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from solver import _occa
 from solver.device import Device
+from solver.grid import Grid
+from solver.threads import thread_count
 
 _UNLIMITED = 1 << 30
 _VECTOR = 64  # bytes
@@ -23,17 +26,73 @@ _SHARED = 48 * 1024  # bytes of a GPU block
 _THREADS = 1024  # of a GPU block
 _CHUNK = 256  # points of a row between two prefetches
 _STRETCH = 64  # points gathered before they are stored past the caches
+_NO_ENDS_J = {
+    "PERIODIC_J": True,
+    "SIDED_J": False,
+    "SIDE_J0": False,
+    "SIDE_J1": False,
+    "LOW_J": 0,
+    "HIGH_J": 0,
+}
 _TILE = 16384  # bytes of one time level of a tile in one dimension, on a CPU
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One way to cut: the kernel, the most steps a pass may take, the kernel's defines, and the values of scratch it needs."""
+    """One way to cut.
+
+    Attributes
+    ----------
+    kernel : str
+    steps : int
+        The most steps a pass may take.
+    defines : dict
+        Of the kernel.
+    scratch : int
+        Values that it needs beside its arguments.
+    reach : int
+        Points that a pass needs of other ranks around a block, 0 where nothing is cut.
+    order : numpy.ndarray
+        Where an axis is cut, the numbers of the tiles: first the ``inner`` ones that need no other rank's points.
+    inner : int
+    """
 
     kernel: str
     steps: int
     defines: dict[str, Any]
     scratch: int = 0
+    reach: int = 0
+    order: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0, np.int32))
+    inner: int = 0
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """How tiles lie along an axis: their cores, what they load, and the points of other ranks beyond the block."""
+
+    points: int
+    low: int
+    high: int
+    core: int
+    margin: int
+    width: int | None  # None: a tile loads its core and its margins, as far as there are points
+    is_cut: bool
+
+    @property
+    def tiles(self) -> int:
+        return -(-self.points // self.core)
+
+    def inner(self) -> np.ndarray:
+        """Return whether each tile loads points of this block only."""
+        first = self.core * np.arange(self.tiles)
+        start = np.maximum(first - self.margin, -self.low)
+        if self.width is None:
+            last = np.minimum(first + self.core, self.points)
+            stop = np.minimum(last + self.margin, self.points + self.high)
+        else:
+            start = np.minimum(start, self.points + self.high - self.width)
+            stop = start + self.width
+        return ((start >= 0) & (stop <= self.points)) | (not self.is_cut)
 
 
 @dataclass(frozen=True)
@@ -43,22 +102,47 @@ class Problem:
     Attributes
     ----------
     mode : str
-    points : tuple of int
-    is_periodic : tuple of bool
+    grid : Grid
+        This rank's block where several share one.
     ghost, members, components, fields, stages : int
     itemsize : int
         Bytes of a value.
+    overlaps : bool
+        Leave tiles that need nothing of other ranks, to be advanced while messages are on their way.
     """
 
     mode: str
-    points: tuple[int, ...]
-    is_periodic: tuple[bool, ...]
+    grid: Grid
     ghost: int
     members: int
     components: int
     fields: int
     stages: int
     itemsize: int
+    overlaps: bool = False
+
+    @property
+    def points(self) -> tuple[int, ...]:
+        """Points of the block."""
+        return self.grid.points
+
+    @property
+    def is_periodic(self) -> tuple[bool, ...]:
+        """Whether each axis closes on itself within the block."""
+        return tuple(
+            periodic and not cut
+            for periodic, cut in zip(self.grid.is_periodic, self.grid.is_cut, strict=True)
+        )
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the block is one of several."""
+        return any(self.grid.is_cut)
+
+    @property
+    def reach(self) -> int:
+        """Points that a step reaches along an axis."""
+        return self.stages * self.ghost
 
     @property
     def is_host(self) -> bool:
@@ -68,17 +152,49 @@ class Problem:
     @property
     def is_whole_on_chip(self) -> bool:
         """Whether a block takes a whole member: the caches of a core or one GPU block hold it."""
-        if len(self.points) > 1 or self.points[0] > _LINE.get(self.mode, 256):
-            return False
-        return self.is_host or self._line_size(self.points[0], 1) * self.itemsize <= _SHARED
+        return len(self.points) == 1 and not self.is_cut and self._fits_on_chip(self.points[0])
 
-    def plans(self) -> list[Plan]:
-        """Return the cuts to choose from: one step a pass, and as many as pay."""
+    def plans(self, steps: int | None = None) -> list[Plan]:
+        """Return the cuts to choose from: one step a pass, and ``steps`` or as many as pay."""
         if self.is_whole_on_chip:
             return [self._line(self.points[0], _UNLIMITED, 0)]
-        several = self._lines() if len(self.points) == 1 else self._planes()
+        several = self._lines(steps) if len(self.points) == 1 else self._planes(steps)
         is_direct = self.is_host and self.stages == self.ghost == 1 and all(self.is_periodic)
         return [self._once(), *several[1:]] if is_direct else several
+
+    def _fits_on_chip(self, width: int) -> bool:
+        if width > _LINE.get(self.mode, 256):
+            return False
+        return self.is_host or self._line_size(width, 1) * self.itemsize <= _SHARED
+
+    def _around(self, axis: int, steps: int) -> tuple[int, int]:
+        """Return the points of other ranks below and above the block that a pass of ``steps`` needs."""
+        return self.grid.margins(min(steps, _UNLIMITED // self.reach) * self.reach)[axis]
+
+    def _ends(self, letter: str, axis: int, steps: int) -> dict[str, Any]:
+        """Return an axis's defines: whether it closes on itself, other ranks' points beyond it, and whether sides end those."""
+        low, high = self._around(axis, steps)
+        whole = self.grid.whole.points[axis]
+        is_bounded = not self.grid.is_periodic[axis]
+        begin = self.grid.begin[axis] - low
+        return {
+            f"PERIODIC_{letter}": self.is_periodic[axis],
+            f"SIDED_{letter}": is_bounded,
+            f"LOW_{letter}": low,
+            f"HIGH_{letter}": high,
+            f"SIDE_{letter}0": is_bounded and begin == 0,
+            f"SIDE_{letter}1": is_bounded and begin + low + self.points[axis] + high == whole,
+        }
+
+    def _in_order(self, plan: Plan, axes: list[_Axis]) -> Plan:
+        """Return the plan with the order of its tiles where the block is one of several."""
+        if not self.is_cut:
+            return plan
+        inner = functools.reduce(np.logical_and.outer, [axis.inner() for axis in axes]).ravel()
+        inner = np.tile(inner, self.members)
+        order = np.concatenate([np.flatnonzero(inner), np.flatnonzero(~inner)]).astype(np.int32)
+        reach = plan.steps * self.reach
+        return dataclasses.replace(plan, reach=reach, order=order, inner=int(inner.sum()))
 
     def _lanes(self, width: int) -> int:
         lanes = _VECTOR // self.itemsize if self.is_host else 1
@@ -89,34 +205,43 @@ class Problem:
         return (max(2, self.stages) * self.components + self.fields) * line
 
     def _line(self, width: int, steps: int, margin: int, lanes: int | None = None) -> Plan:
-        core = width - 2 * margin
+        points = self.points[0]
+        low, high = self._around(0, steps)
+        core = points if width == points + low + high else width - 2 * margin
         lanes = lanes or self._lanes(width)
+        axis = _Axis(points, low, high, core, margin, width, self.is_cut)
         defines = {
             "DIM": 1,
-            "NI": self.points[0],
-            "PERIODIC_I": self.is_periodic[0],
+            "NI": points,
+            **self._ends("I", 0, steps),
             "WIDTH": width,
             "LANES": lanes,
             "COLUMNS": width // lanes,
             "BUFFERS": max(2, self.stages),
             "EDGE": margin,
             "CORE": core,
-            "TILES": -(-self.points[0] // core),
+            "TILES": axis.tiles,
             "RECORDING": steps == _UNLIMITED,
             "STREAM": self._is_large and has_helpers(),
         }
-        return Plan("march_line", steps, defines)
+        return self._in_order(Plan("march_line", steps, defines), [axis])
 
-    def _lines(self) -> list[Plan]:
-        if self.is_host:
-            width, most = _TILE // self.itemsize, max(1, 64 // (self.stages * self.ghost))
-        else:
-            width, most = 256, max(1, 16 // (self.stages * self.ghost))
-            while self._line_size(width, 1) * self.itemsize > _SHARED:
-                width //= 2
-        reach = self.stages * self.ghost
-        plans = [self._line(width, 1, reach, lanes=1)]
-        return plans if most == 1 else [*plans, self._line(width, most, most * reach)]
+    def _lines(self, steps: int | None) -> list[Plan]:
+        most = steps or max(1, (64 if self.is_host else 16) // self.reach)
+        plans = [self._line(self._width(1), 1, self.reach, lanes=1)]
+        return (
+            plans if most == 1 else [*plans, self._line(self._width(most), most, most * self.reach)]
+        )
+
+    def _width(self, steps: int) -> int:
+        """Return the points of a tile in one dimension; the block with its surroundings where that fits on chip."""
+        whole = self.points[0] + sum(self._around(0, steps))
+        if self.is_cut and self._fits_on_chip(whole) and not self.overlaps:
+            return whole
+        width = _TILE // self.itemsize if self.is_host else 256
+        while not self.is_host and self._line_size(width, 1) * self.itemsize > _SHARED:
+            width //= 2
+        return min(width, whole)
 
     def _once(self) -> Plan:
         """Return the one step of a one-stage method that needs no blocks: each worker owns a stretch of the first axis."""
@@ -143,36 +268,48 @@ class Problem:
         }
         return Plan("march_once", 1, defines, workers * stride)
 
-    def _planes(self) -> list[Plan]:
+    def _planes(self, steps: int | None) -> list[Plan]:
         cut = self._host_plane if self.is_host else self._device_plane
-        return [cut(1), *(plan for plan in [cut(None)] if plan.steps > 1)]
+        return [cut(1), *(plan for plan in [cut(steps)] if plan.steps > 1)]
 
     def _plane(self, steps: int, core: tuple[int, int, int], workers: int | None) -> Plan:
-        points = self.points if len(self.points) == 3 else (self.points[0], 1, self.points[1])
-        is_periodic = (
-            self.is_periodic[0],
-            len(self.points) == 2 or self.is_periodic[1],
-            self.is_periodic[-1],
-        )
+        is_flat = len(self.points) == 2
+        points = self.points if not is_flat else (self.points[0], 1, self.points[1])
+        is_periodic = (self.is_periodic[0], is_flat or self.is_periodic[1], self.is_periodic[-1])
+        is_cut = (self.grid.is_cut[0], not is_flat and self.grid.is_cut[1], self.grid.is_cut[-1])
+        around = [
+            self._around(0, steps),
+            (0, 0) if is_flat else self._around(1, steps),
+            self._around(-1, steps),
+        ]
         ghosts = (self.ghost, self.ghost if len(self.points) == 3 else 0, self.ghost)
         levels = steps * self.stages
         align = _VECTOR // self.itemsize if self.is_host else 1
         margins = [levels * g for g in ghosts]
         margins[2] = -(-margins[2] // align) * align
+        most = [n + low + high for n, (low, high) in zip(points, around, strict=True)]
         widths = [
             c + 2 * margin if periodic else min(c + 2 * margin, n)
-            for c, margin, periodic, n in zip(core, margins, is_periodic, points, strict=True)
+            for c, margin, periodic, n in zip(core, margins, is_periodic, most, strict=True)
         ]
         cores = [
-            n if not periodic and width == n else c
-            for c, width, periodic, n in zip(core, widths, is_periodic, points, strict=True)
+            n if not periodic and width == whole else c
+            for c, width, periodic, n, whole in zip(
+                core, widths, is_periodic, points, most, strict=True
+            )
         ]
         cores[0] = core[0]
-        blocks = [-(-n // c) for n, c in zip(points, cores, strict=True)]
+        axes = [
+            _Axis(n, ends[0], ends[1], c, margin, width if number else None, cut)
+            for number, (n, ends, c, margin, width, cut) in enumerate(
+                zip(points, around, cores, margins, widths, is_cut, strict=True)
+            )
+        ]
+        blocks = [axis.tiles for axis in axes]
         # Of one-stage methods all levels share a ring; see march_plane.okl.
         rings = 1 if self.stages == 1 else levels
         ring = (2 * levels if self.stages == 1 else self.stages) * self.ghost + 1
-        ring += 0 if is_periodic[0] else self.ghost
+        ring += 0 if self.grid.is_periodic[0] else self.ghost
         left = align if self.is_host else self.ghost
         pitch = -(-(left + widths[2] + self.ghost) // align) * align
         sheet = pitch * (widths[1] + 2 * ghosts[1])
@@ -186,7 +323,9 @@ class Problem:
         defines = {
             "DIM": len(self.points),
             **{f"N{axis}": n for axis, n in zip("KJI", points, strict=True)},
-            **{f"PERIODIC_{axis}": p for axis, p in zip("KJI", is_periodic, strict=True)},
+            **self._ends("K", 0, steps),
+            **(_NO_ENDS_J if is_flat else self._ends("J", 1, steps)),
+            **self._ends("I", -1, steps),
             **{f"CORE_{axis}": c for axis, c in zip("KJI", cores, strict=True)},
             **{f"BLOCKS_{axis}": b for axis, b in zip("KJI", blocks, strict=True)},
             "WJ": widths[1],
@@ -206,7 +345,8 @@ class Problem:
             "STRIDE": stride,
             "SCRATCH": workers * stride if self.is_host else 0,
         }
-        return Plan("march_plane", steps, defines, workers * stride if self.is_host else size)
+        plan = Plan("march_plane", steps, defines, workers * stride if self.is_host else size)
+        return self._in_order(plan, axes)
 
     @property
     def _is_large(self) -> bool:
@@ -218,11 +358,15 @@ class Problem:
         """Return whole rows, a chunk of them for each thread, as many levels as a core's cache holds."""
         threads = 1 if self.mode == "Serial" else thread_count()
         chunks = -(-threads // math.gcd(threads, self.members))
+        pieces_of = [3 if self.overlaps and cut else 1 for cut in self.grid.is_cut]
+        chunks *= pieces_of[0]
         rows = -(-self.points[0] // chunks)
-        reach = self.stages * self.ghost
+        reach = self.reach
         is_flat = len(self.points) == 2
         piece = 2048 if is_flat else 512
-        pieces = sorted({self.points[-1], min(self.points[-1], piece)}, reverse=True)
+        row = -(-self.points[-1] // pieces_of[-1])
+        pieces = sorted({row, min(row, piece)}, reverse=True)
+        highest = -(-self.points[1] // pieces_of[1])
         most_of_all = (16 if is_flat else 5) // reach
         candidates = [
             (most, core_j, core_i)
@@ -233,11 +377,11 @@ class Problem:
         for most, core_j, core_i in candidates:
             if most > 1 and 2 * most * reach > rows:
                 continue  # more margin than rows
-            core = (rows, min(core_j, 1 if is_flat else self.points[1]), core_i)
+            core = (rows, min(core_j, 1 if is_flat else highest), core_i)
             plan = self._plane(most, core, threads)
             if plan.scratch // threads * self.itemsize <= 1.25 * cache_bytes():
                 return plan
-        core_j = 1 if is_flat else min(self.points[1], 16)
+        core_j = 1 if is_flat else min(highest, 16)
         return self._plane(steps or 1, (rows, core_j, pieces[-1]), threads)
 
     def _device_plane(self, steps: int | None) -> Plan:
@@ -267,12 +411,6 @@ class Problem:
         if best is None:
             return self._plane(1, (16, 1, 1), None)
         return dataclasses.replace(best[1], scratch=0)
-
-
-def thread_count() -> int:
-    """Return how many threads an OpenMP kernel gets."""
-    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    return int(asked) if asked.isdigit() and int(asked) > 0 else len(os.sched_getaffinity(0))
 
 
 @functools.cache

@@ -12,6 +12,8 @@ from typing import Any
 from solver import _drivers as _drivers  # before _occa
 from solver import _occa, jit, kernel
 from solver.errors import DeviceError
+from solver.placement import choose_gpu, tell_of_sharing
+from solver.threads import share_cores, thread_limit
 
 MODES = ("Serial", "OpenMP", "CUDA", "HIP", "OpenCL")
 
@@ -46,23 +48,31 @@ class Device:
         Parameters
         ----------
         name : str
-            "Serial", "OpenMP", "CUDA", "CUDA:1", "HIP:0", "OpenCL", "OpenCL:platform:device", or
-            "auto": the environment variable INSITU_DEVICE where it is set, else the first present
-            of CUDA, HIP, OpenMP, Serial.
+            "Serial", "OpenMP", "CUDA", "CUDA:1", "HIP:0", "OpenCL", "OpenCL:platform:device";
+            "gpu": the first present of CUDA, HIP; "cpu": of OpenMP, Serial; or "auto": the
+            environment variable INSITU_DEVICE where it is set, else gpu or cpu.
         comm : mpi4py.MPI.Comm, optional
-            Chooses the GPU where the name leaves it open: rank on this node modulo the number
-            of GPUs.
+            The ranks of the run, all of which open a device. It chooses the GPU where the name
+            leaves it open, see `placement.choose_gpu`, and divides the node's cores among its
+            ranks, see `threads.share_cores`.
 
         Raises
         ------
         DeviceError
             The mode is unknown, not built in, or has no device on this machine; the kernel cache
             cannot be written; no compiler is found.
+
+        Warns
+        -----
+        UserWarning
+            Ranks share a GPU: said once, by the lowest of them.
         """
         mode, numbers = _parse(name)
         _require_present(mode)
-        if mode in ("CUDA", "HIP") and not numbers:
-            numbers = [_local_rank(comm) % max(1, _occa.device_count(mode))]
+        share_cores(comm)
+        if mode in ("CUDA", "HIP"):
+            numbers = numbers or [choose_gpu(mode, comm)]
+            tell_of_sharing(mode, numbers[0], comm)
         building: dict[str, Any] = {"compiler_flags": _flags(mode), "type_validation": False}
         properties: dict[str, Any] = {"mode": mode, "kernel": building}
         if mode not in ("Serial", "OpenMP"):
@@ -153,7 +163,9 @@ class Device:
         KernelBuildError
             With OCCA's and the compiler's own text.
         """
-        return kernel.build(self._native, source, name, defines or {})
+        built = kernel.build(self._native, source, name, defines or {})
+        built.threads = thread_limit() if self.mode == "OpenMP" else 0
+        return built
 
     def finish(self) -> None:
         """Wait until everything launched on this device's stream is done."""
@@ -262,17 +274,38 @@ def modes_present() -> list[str]:
     return [mode for mode in _occa.modes_built() if _occa.is_present(mode)]
 
 
-def _parse(name: str) -> tuple[str, list[int]]:
-    if name == "auto":
-        name = os.environ.get("INSITU_DEVICE") or next(
-            mode for mode in ("CUDA", "HIP", "OpenMP", "Serial") if mode in modes_present()
+def name_of_run(name: str) -> str:
+    """Return the name of the device of a whole run: INSITU_DEVICE where it is set, else the name its case gives."""
+    return os.environ.get("INSITU_DEVICE") or name
+
+
+def _first_present(name: str) -> str:
+    """Return the best mode that is present for auto, gpu or cpu; other names as they are."""
+    modes = {
+        "auto": ("CUDA", "HIP", "OpenMP", "Serial"),
+        "gpu": ("CUDA", "HIP"),
+        "cpu": ("OpenMP", "Serial"),
+    }
+    wanted = modes.get(name.lower())
+    if wanted is None:
+        return name
+    present = [mode for mode in wanted if mode in modes_present()]
+    if not present:
+        raise DeviceError(
+            f"device {name} needs one of the modes {', '.join(wanted)}, none has a device on this machine; "
+            f"choose one of {', '.join(modes_present())}"
         )
-    head, *tail = name.split(":")
+    return present[0]
+
+
+def _parse(name: str) -> tuple[str, list[int]]:
+    name = name_of_run(name) if name == "auto" else name
+    head, *tail = _first_present(name).split(":")
     mode = {known.lower(): known for known in MODES}.get(head.lower())
     numbers = {"Serial": 0, "OpenMP": 0, "OpenCL": 2}.get(mode or "", 1)
     if mode is None or len(tail) > numbers or not all(part.isdigit() for part in tail):
         raise DeviceError(
-            f"device must be auto or one of {', '.join(MODES)}, with a number as in CUDA:0, "
+            f"device must be auto, cpu, gpu or one of {', '.join(MODES)}, with a number as in CUDA:0, "
             f"got {name!r}; correct the name"
         )
     return mode, [int(part) for part in tail]
@@ -322,17 +355,6 @@ def _host_compiler(mode: str) -> str:
             "install it or set OCCA_CXX"
         )
     return compiler
-
-
-def _local_rank(comm: Any) -> int:
-    if comm is None or comm.size == 1:
-        return 0
-    from mpi4py import MPI
-
-    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
-    rank = node.rank
-    node.Free()
-    return rank
 
 
 def _native_stream(stream: Any) -> int:

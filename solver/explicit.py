@@ -13,7 +13,8 @@ from solver.device import Device
 from solver.equations.equation import Discretization, FieldValues
 from solver.errors import ParameterError, ShapeError
 from solver.field import Field, copy
-from solver.grid import Grid
+from solver.grid import Block, Grid
+from solver.halo import Halo
 from solver.kernel import shipped
 from solver.precision import real_literal, real_type
 from solver.recorder import NOTHING, Recording
@@ -30,7 +31,8 @@ class Explicit(Discretization):
     """The kernels of ``march.okl`` around an equation's right-hand side.
 
     Where the state of a member fits on chip, one launch takes any number of steps. Elsewhere a launch is one pass over memory
-    that takes several steps in cache tiles, from one buffer to another; snapshots are passes that end in their row.
+    that takes several steps in cache tiles, from one buffer to another; snapshots are passes that end in their row. Where ranks
+    share the grid, each pass begins with an exchange of as many points as its steps reach.
 
     Parameters
     ----------
@@ -45,6 +47,11 @@ class Explicit(Discretization):
         Auxiliary fields in the kernel's order: components and initial values.
     defines : mapping, optional
         Further defines of the equation's kernel.
+
+    Attributes
+    ----------
+    overlaps : bool
+        Whether tiles that need no other rank's points are advanced while messages are on their way.
 
     Raises
     ------
@@ -73,12 +80,11 @@ class Explicit(Discretization):
         self._coefficients = coefficients
         self._tables: dict[float, Memory] = {}
         self._dt, self._now = math.nan, device.allocate((0,), dtype)  # of the last launch
-        self._sides = Sides(device, grid, components, dtype)
         specifications = dict(fields or {})
         self._fields, self.fields = _allocate_fields(device, grid, dtype, members, specifications)
         self._none = device.allocate((0,), dtype)
         names = list(coefficients(1.0))
-        common = {
+        common: dict[str, Any] = {
             "dfloat": real_type(dtype),
             "MEMBERS": self._count,
             "COMPONENTS": components,
@@ -98,37 +104,41 @@ class Explicit(Discretization):
                 for name, value in (("ZERO", 0), ("TWO", 2), ("MINUS_TWO", -2))
             },
             "ONCE": False,
-            **self._sides.defines,
         }
         _require_own_names(defines or {}, common)
-        shape = blocks.Problem(
+        self.overlaps = isinstance(grid, Block) and grid.overlaps
+        problem = blocks.Problem(
             device.mode,
-            grid.points,
-            grid.is_periodic,
+            grid,
             ghost,
             self._count,
             components,
             int(common["FIELDS"]),
             method.stages,
             np.dtype(dtype).itemsize,
+            self.overlaps,
         )
-        self._whole = shape.is_whole_on_chip
-        self._plans = {plan.steps: plan for plan in shape.plans()}
-        self._kernels = {
-            steps: device.build(
-                shipped(source), plan.kernel, common | plan.defines | dict(defines or {})
+        self._whole = problem.is_whole_on_chip
+        own = dict(defines or {})
+
+        def build(plan: blocks.Plan, more: Mapping[str, Any]) -> Kernel:
+            return device.build(
+                shipped(source), plan.kernel, common | plan.defines | dict(more) | own
             )
-            for steps, plan in self._plans.items()
+
+        self._passes = {
+            plan.steps: _Pass(device, grid, dtype, plan, problem, build)
+            for plan in problem.plans(_agreed_steps(problem, grid))
         }
-        self._only = self._kernels[max(self._plans)]
+        self._limit = max(self._passes)
+        self._only = self._passes[self._limit]
         if self._whole and self._count == 1:
-            for kernel in self._kernels.values():
-                kernel.threads = 1  # one block: a team could only wait for it
+            self._only.kernel.threads = 1  # one block: a team could only wait for it
         leading = () if members is None else (members,)
         shape_of_state = (*leading, components, *grid.points)
         self._spare = device.allocate((0,) if self._whole else shape_of_state, dtype)
-        self._scratch = device.allocate((max(p.scratch for p in self._plans.values()),), dtype)
-        self._limit = max(self._plans)
+        scratch = max(each.plan.scratch for each in self._passes.values())
+        self._scratch = device.allocate((scratch,), dtype)
 
     @property
     def steps_per_pass(self) -> int:
@@ -137,26 +147,34 @@ class Explicit(Discretization):
 
     @steps_per_pass.setter
     def steps_per_pass(self, steps: int) -> None:
-        if not 1 <= steps <= max(self._plans):
+        most = max(self._passes)
+        if not 1 <= steps <= most:
             raise ParameterError(
-                f"steps_per_pass must lie between 1 and {max(self._plans)} here, got {steps}; correct it"
+                f"steps_per_pass must lie between 1 and {most} here, got {steps}; correct it"
             )
         self._limit = steps
+
+    @property
+    def halos(self) -> list[Halo]:
+        """The exchanges with other ranks, of the solution and of the auxiliary fields, for each kind of pass."""
+        return [halo for each in self._passes.values() for halo in each.halos]
 
     def prepare(self, u: Field, dt: float, time: float) -> None:
         """Hold the coefficients of ``dt`` and the values of the sides at ``time`` on the device."""
         self._table(dt)
-        self._sides.update(time)
+        self._update_sides(time)
 
     def march(
         self, u: Field, dt: float, steps: int, recording: Recording, time: float = 0.0
     ) -> None:
         """Take steps in place; see `Discretization.march`."""
-        if not self._sides.depend_on_time:
+        for each in self._passes.values():
+            each.has_fields = False
+        if not self._only.sides.depend_on_time:
             self._march(u.memory, dt, steps, recording)
             return
         for n, (_, row) in enumerate(passes(steps, recording, 1)):
-            self._sides.update(time + (n + 0.5) * dt)
+            self._update_sides(time + (n + 0.5) * dt)
             self._march(u.memory, dt, 1, NOTHING)
             if row is not None and recording.into is not None:
                 copy(self._device, u.memory, recording.into[row])
@@ -180,36 +198,28 @@ class Explicit(Discretization):
         if source is not u:
             copy(self._device, source, u)
 
+    def _update_sides(self, time: float) -> None:
+        for each in self._passes.values():
+            each.sides.update(time)
+
     def _launch(self, steps: int, source: Memory, target: Memory) -> None:
         """Take the steps of a pass with the kernel of the smallest blocks that can."""
-        chosen = min(most for most in self._plans if most >= steps)
-        kernel, name = self._kernels[chosen], self._plans[chosen].kernel
-        if name == "march_line":
-            self._launch_line(kernel, steps, NOTHING, source, target)
-        elif name == "march_plane":
-            sides = self._sides.memory
-            kernel(steps, self._dt, self._now, sides, self._fields, source, self._scratch, target)
+        each = self._passes[min(most for most in self._passes if most >= steps)]
+        if each.plan.kernel == "march_line":
+            self._launch_line(each, steps, NOTHING, source, target)
+        elif each.plan.kernel == "march_plane":
+            lead = (steps, self._dt, self._now, each.sides.memory, self._fields, source)
+            each.launch(source, self._fields, (*lead, self._scratch), (target,))
         else:
-            kernel(self._dt, self._now, self._fields, source, self._scratch, target)
+            each.kernel(self._dt, self._now, self._fields, source, self._scratch, target)
 
     def _launch_line(
-        self, kernel: Kernel, steps: int, recording: Recording, source: Memory, target: Memory
+        self, each: "_Pass", steps: int, recording: Recording, source: Memory, target: Memory
     ) -> None:
         due, every, start_row, rows, into = recording
-        kernel(
-            steps,
-            due,
-            every,
-            start_row,
-            rows,
-            self._dt,
-            self._now,
-            self._sides.memory,
-            self._fields,
-            source,
-            target,
-            self._none if into is None else into,
-        )
+        lead = (steps, due, every, start_row, rows, self._dt, self._now, each.sides.memory)
+        tail = (target, self._none if into is None else into)
+        each.launch(source, self._fields, (*lead, self._fields, source), tail)
 
     def _table(self, dt: float) -> Memory:
         """Return the coefficients of a time step, shape (members, coefficients), on the device."""
@@ -221,6 +231,67 @@ class Explicit(Discretization):
             self._tables[dt] = self._device.allocate(values.shape, self._dtype)
             self._tables[dt].copy_from(np.ascontiguousarray(values, dtype=self._dtype))
         return self._tables[dt]
+
+
+class _Pass:
+    """One way to take a pass: its kernel, and what it needs of sides and of other ranks."""
+
+    def __init__(
+        self,
+        device: Device,
+        grid: Grid,
+        dtype: str,
+        plan: blocks.Plan,
+        problem: blocks.Problem,
+        build: Callable[[blocks.Plan, Mapping[str, Any]], Kernel],
+    ):
+        self.plan = plan
+        self.sides = Sides(device, grid, problem.components, dtype, plan.reach)
+        defines = {**self.sides.defines, "CUT": problem.is_cut}
+        self.halos: list[Halo] = []
+        self.has_fields = False
+        if isinstance(grid, Block) and problem.is_cut:
+            self.halos = [
+                Halo(device, grid, problem.members * count, dtype, plan.reach)
+                for count in (problem.components, problem.fields)
+                if count
+            ]
+            defines["FRAME_ONE"] = self.halos[0].memory.shape[1]
+            self._order = device.allocate(plan.order.shape, "int32")
+            self._order.copy_from(plan.order)
+            self._frames = [halo.memory for halo in self.halos]
+            self._frames += [device.allocate((0,), dtype)] * (2 - len(self.halos))
+        self._early = plan.inner if problem.overlaps else 0
+        self.kernel = build(plan, defines)
+
+    def launch(
+        self, source: Memory, fields: Memory, lead: tuple[Any, ...], tail: tuple[Any, ...]
+    ) -> None:
+        """Launch with the arguments that stand before and after those of a grid that ranks share."""
+        if not self.halos:
+            self.kernel(*lead, *tail)
+            return
+        if len(self.halos) > 1 and not self.has_fields:
+            self.halos[1].exchange(fields)
+            self.has_fields = True
+        begin, end = 0, len(self.plan.order)
+        self.halos[0].start(source)
+        if self._early:
+            self.kernel(*lead, 0, self._early, self._order, *self._frames, *tail)
+            begin = self._early
+        self.halos[0].finish()
+        if begin < end:
+            self.kernel(*lead, begin, end - begin, self._order, *self._frames, *tail)
+
+
+def _agreed_steps(problem: blocks.Problem, grid: Grid) -> int | None:
+    """Return how many steps a pass takes on all ranks that share the grid: what pays, and half of the smallest block at most."""
+    if not isinstance(grid, Block) or not problem.is_cut:
+        return None
+    smallest = zip(grid.decomposition.smallest, grid.is_cut, strict=True)
+    room = min(points for points, is_cut in smallest if is_cut) // (2 * problem.reach)
+    wanted = max(1, min(problem.plans()[-1].steps, room))
+    return min(grid.comm.allgather(wanted))
 
 
 def passes(steps: int, recording: Recording, most: int) -> Iterator[tuple[int, int | None]]:
@@ -302,13 +373,14 @@ def evaluate_field(name: str, values: FieldValues, grid: Grid, count: int) -> np
         Values that are not finite.
     """
     made = np.asarray(values(*grid.coordinates()) if callable(values) else values, dtype=np.float64)
-    if made.ndim == 1 and made.shape == (count,) and made.shape != grid.points:
+    given = grid if callable(values) else grid.whole
+    if made.ndim == 1 and made.shape == (count,) and made.shape != given.points:
         made = made.reshape(count, *(1,) * len(grid.points))
     try:
-        full = np.broadcast_to(made, (count, *grid.points))
+        full = grid.part(np.broadcast_to(made, (count, *given.points)))
     except ValueError:
         raise ShapeError(
-            f"the field {name} must have shape {(count, *grid.points)}, got {made.shape}; evaluate it on grid.coordinates()"
+            f"the field {name} must have shape {(count, *given.points)}, got {made.shape}; evaluate it on grid.coordinates()"
         ) from None
     if not np.isfinite(full).all():
         raise ParameterError(f"the field {name} must be finite, it is not; correct it")

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from solver._occa import Kernel, Memory
-from solver.blocks import thread_count
 from solver.device import Device
 from solver.errors import ShapeError
 from solver.grid import Grid
 from solver.kernel import shipped
 from solver.precision import real_type
+from solver.threads import thread_count
 
 _LARGE = 1 << 16  # values from which on a team of threads pays
 

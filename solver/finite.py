@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from solver.blocks import thread_count
 from solver.device import Device
 from solver.field import Field
 from solver.kernel import shipped
 from solver.precision import real_literal, real_type
+from solver.threads import thread_count
 
 _FEW = 1 << 16  # values that one thread has counted before a team has met
 

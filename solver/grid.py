@@ -1,11 +1,13 @@
-"""A uniform grid and what holds on its sides."""
+"""A uniform grid and what holds on its sides, and the block of it that a rank owns."""
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from solver.boundaries import Boundary, Periodic, checked
+from solver.decomposition import Decomposition
 from solver.errors import ParameterError
 
 
@@ -60,6 +62,42 @@ class Grid:
         object.__setattr__(self, "boundaries", checked(self.boundaries, len(self.points)))
 
     @property
+    def whole(self) -> "Grid":
+        """The grid that this is a block of: itself where it is none."""
+        return self
+
+    @property
+    def begin(self) -> tuple[int, ...]:
+        """Where the first point stands in the whole grid, 0 along each axis where this is the whole."""
+        return (0,) * len(self.points)
+
+    @property
+    def is_cut(self) -> tuple[bool, ...]:
+        """Whether an axis goes on in blocks of other ranks."""
+        return (False,) * len(self.points)
+
+    def margins(self, reach: int) -> tuple[tuple[int, int], ...]:
+        """Return the points, low and high along each axis, of other ranks' blocks within ``reach``; see `Block.margins`."""
+        return ((0, 0),) * len(self.points)
+
+    def part(self, values: np.ndarray) -> np.ndarray:
+        """Return a view of what this block owns of values on the whole grid, ``(..., *points)``; its own values as they are."""
+        if values.shape[-len(self.points) :] == self.points:
+            return values
+        ranges = zip(self.begin, self.points, strict=True)
+        own: tuple[Any, ...] = (..., *(slice(begin, begin + n) for begin, n in ranges))
+        return values[own]
+
+    def axes_around(self, reach: int) -> tuple[np.ndarray, ...]:
+        """Return `axes` with the margins of ``reach``: the coordinates at which their owners have these points."""
+        return tuple(
+            axis[np.arange(begin - low, begin + n + high) % len(axis)]
+            for axis, begin, n, (low, high) in zip(
+                self.whole.axes(), self.begin, self.points, self.margins(reach), strict=True
+            )
+        )
+
+    @property
     def spacing(self) -> tuple[float, ...]:
         """Distance between neighbouring points along each axis."""
         return tuple(
@@ -93,3 +131,74 @@ class Grid:
     def coordinates(self) -> tuple[np.ndarray, ...]:
         """Return the coordinates of all points, one host array of shape ``points`` per axis, float64."""
         return tuple(np.meshgrid(*self.axes(), indexing="ij"))
+
+
+class Block(Grid):
+    """The points of a grid that one rank owns.
+
+    ``points``, ``size``, ``axes()`` and ``coordinates()`` are the block's own; ``extent``, ``spacing`` and the sides are those of
+    the whole grid, whose sides may be out of this block's sight.
+
+    Parameters
+    ----------
+    whole : Grid
+    decomposition : Decomposition
+        Of the whole grid, as this rank sees it.
+    comm : mpi4py.MPI.Comm
+        The ranks that share the grid, numbered as the decomposition numbers them.
+    overlaps : bool
+        Whether to advance what needs no other rank's points while messages are on their way.
+    """
+
+    def __init__(
+        self, whole: Grid, decomposition: Decomposition, comm: Any, overlaps: bool = False
+    ):
+        for name, value in (
+            ("points", decomposition.shape),
+            ("extent", whole.extent),
+            ("boundaries", whole.boundaries),
+            ("_whole", whole),
+            ("decomposition", decomposition),
+            ("comm", comm),
+            ("overlaps", overlaps),
+        ):
+            object.__setattr__(self, name, value)
+
+    decomposition: Decomposition
+    comm: Any
+    overlaps: bool
+    _whole: Grid
+
+    @property
+    def whole(self) -> Grid:
+        """The grid that this is a block of."""
+        return self._whole
+
+    @property
+    def begin(self) -> tuple[int, ...]:
+        """Where the first point stands in the whole grid."""
+        return self.decomposition.begin
+
+    @property
+    def is_cut(self) -> tuple[bool, ...]:
+        """Whether an axis goes on in blocks of other ranks."""
+        return self.decomposition.is_cut
+
+    def margins(self, reach: int) -> tuple[tuple[int, int], ...]:
+        """Return the points, low and high along each axis, of other ranks' blocks within ``reach``.
+
+        None along axes that are not cut, and none beyond the grid's sides.
+        """
+        return self.decomposition.margins(reach)
+
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """Distance between neighbouring points along each axis."""
+        return self.whole.spacing
+
+    def axes(self) -> tuple[np.ndarray, ...]:
+        """Return the own points' coordinate along each axis, one host array of shape ``(points,)`` each, float64."""
+        return self.axes_around(0)
+
+    def __repr__(self) -> str:
+        return f"Block({self.points} from {self.begin} of {self.whole.points})"

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from solver.errors import ParameterError, ShapeError
 from solver.grid import Grid
 
 
-def sine(components: int, *coordinates: np.ndarray) -> np.ndarray:
+def sine(components: int, axes: Sequence[np.ndarray], *coordinates: np.ndarray) -> np.ndarray:
     """Return the product of sin over the axes; of a vector, component a has sin along axis a and cos along the others."""
     if components == 1:
         return math.prod(np.sin(x) for x in coordinates)
@@ -23,16 +23,19 @@ def sine(components: int, *coordinates: np.ndarray) -> np.ndarray:
     )
 
 
-def gaussian(components: int, *coordinates: np.ndarray) -> np.ndarray:
-    """Return a bump of height 1 in the middle, its standard deviation a twentieth of the grid; the same in every component."""
-    exponent = sum(((x - x.mean()) / (0.05 * (x.max() - x.min()))) ** 2 / 2 for x in coordinates)
+def gaussian(components: int, axes: Sequence[np.ndarray], *coordinates: np.ndarray) -> np.ndarray:
+    """Return a bump of height 1 in the middle of the axes, standard deviation a twentieth of them; alike in every component."""
+    exponent = sum(
+        ((x - axis.mean()) / (0.05 * (axis.max() - axis.min()))) ** 2 / 2
+        for axis, x in zip(axes, coordinates, strict=True)
+    )
     return np.stack([np.exp(-exponent)] * components)
 
 
 INITIAL: dict[str, Callable[..., np.ndarray]] = {"sin": sine, "gaussian": gaussian}
 
 
-def named(name: str, components: int) -> Callable[..., np.ndarray]:
+def named(name: str, grid: Grid, components: int) -> Callable[..., np.ndarray]:
     """Return the initial condition of that name as a function of the coordinates, which gives ``(components, *points)``.
 
     Raises
@@ -44,7 +47,7 @@ def named(name: str, components: int) -> Callable[..., np.ndarray]:
         raise ParameterError(
             f"initial must be one of {', '.join(sorted(INITIAL))}, a function or an array, got {name!r}; correct the name"
         )
-    return functools.partial(INITIAL[name], components)
+    return functools.partial(INITIAL[name], components, grid.whole.axes())
 
 
 def evaluate(initial: Any, grid: Grid, components: int, members: int | None = None) -> np.ndarray:
@@ -52,9 +55,11 @@ def evaluate(initial: Any, grid: Grid, components: int, members: int | None = No
 
     Parameters
     ----------
+    grid : Grid
+        Or the block of it that is wanted.
     initial : str, callable or array
-        A name of `INITIAL`, a function of the coordinate arrays, or the values; what lacks the leading axes of an ensemble, or of
-        the one component, is the same for all members.
+        A name of `INITIAL`, a function of the coordinate arrays, point by point, or the values on the whole grid; what lacks the
+        leading axes of an ensemble, or of the one component, is the same for all members.
 
     Raises
     ------
@@ -63,10 +68,12 @@ def evaluate(initial: Any, grid: Grid, components: int, members: int | None = No
     ShapeError
         Values of another shape.
     """
-    function = named(initial, components) if isinstance(initial, str) else initial
+    function = named(initial, grid, components) if isinstance(initial, str) else initial
     values = np.asarray(
         function(*grid.coordinates()) if callable(function) else function, dtype=np.float64
     )
+    if values.shape[-len(grid.points) :] == grid.whole.points:
+        values = grid.part(values)
     shape = (components, *grid.points)
     if values.shape == grid.points and components == 1:
         values = values[None]

@@ -193,9 +193,11 @@ def _declarations(
         for position, (name, dtype, is_pointer, _) in enumerate(parameters)
         if dtype.startswith("int") and not is_pointer
     }
+    names = {name for name, *_ in parameters}
     lengths = {
         name: _program(kernel, name, expression, positions, constants)
         for name, expression in dims.items()
+        if name in names  # the text may have more of them, which a define leaves out
     }
     return [(*parameter, lengths.get(parameter[0], [])) for parameter in parameters]
 

@@ -1,5 +1,6 @@
 """The sides of a grid as the explicit kernels see them: how a ghost follows from its mirror image."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from solver.boundaries import Boundary, Dirichlet, Neumann, Periodic, Wall
 from solver.device import Device
 from solver.errors import ParameterError, ShapeError
-from solver.grid import Grid
+from solver.grid import Block, Grid
 from solver.precision import real_literal
 
 __all__ = ["Sides", "require_sides"]
@@ -22,13 +23,16 @@ class Sides:
     Attributes
     ----------
     memory : Memory
-        The shifts, axis by axis: (2, components, *points of the side), on the device.
+        The shifts, axis by axis: (2, components, *points of the side), on the device; of this rank's block and of the points
+        within ``reach`` around it.
     depend_on_time : bool
         Whether a value is a function, which is then evaluated in the middle of each step.
     """
 
-    def __init__(self, device: Device, grid: Grid, components: int, dtype: str):
+    def __init__(self, device: Device, grid: Grid, components: int, dtype: str, reach: int = 0):
         self._grid, self._components, self._dtype = grid, components, dtype
+        self._axes = grid.axes_around(reach)
+        self._points = tuple(map(len, self._axes))
         letters = "KJI"[3 - len(grid.points) :] if len(grid.points) != 2 else "KI"
         self.defines: dict[str, Any] = {}
         offset = 0
@@ -39,7 +43,7 @@ class Sides:
             for number, side in enumerate(sides):
                 scale = 1 if isinstance(side, Neumann) else -1
                 self.defines[f"SCALE_{letter}{number}"] = real_literal(scale, dtype)
-            offset += 2 * components * (grid.size // grid.points[axis])
+            offset += 2 * components * (math.prod(self._points) // self._points[axis])
         self.defines["SIDES"] = offset
         self.memory = device.allocate((offset,), dtype)
         self.depend_on_time = any(callable(_value_of(side)) for pair in grid.sides for side in pair)
@@ -63,10 +67,10 @@ class Sides:
     def _shift(self, axis: int, number: int, side: Boundary, time: float) -> np.ndarray:
         """Return the shift on one side, shape (components, *points of the side)."""
         grid = self._grid
-        shape = tuple(n for other, n in enumerate(grid.points) if other != axis)
+        shape = tuple(n for other, n in enumerate(self._points) if other != axis)
         value = _value_of(side)
         if callable(value):
-            axes = list(grid.axes())
+            axes = list(self._axes)
             axes[axis] = np.array([grid.extent[axis][number]])
             coordinates = [np.squeeze(each, axis) for each in np.meshgrid(*axes, indexing="ij")]
             value = np.asarray(value(*coordinates, time), dtype=np.float64)
@@ -98,8 +102,12 @@ def _value_of(side: Boundary) -> Any:
     return 0.0
 
 
+def _smallest(grid: Grid) -> tuple[int, ...]:
+    return grid.decomposition.smallest if isinstance(grid, Block) else grid.points
+
+
 def require_sides(grid: Grid, ghost: int) -> None:
-    """Refuse a grid that is too small for a stencil, and sides for one that is wider than its nearest neighbours.
+    """Refuse a grid or blocks too small for a stencil, and sides for one that is wider than its nearest neighbours.
 
     Raises
     ------
@@ -107,9 +115,15 @@ def require_sides(grid: Grid, ghost: int) -> None:
         Either of them.
     """
     least = 2 * ghost + 1
-    if min(grid.points) < least:
+    if min(grid.whole.points) < least:
         raise ParameterError(
-            f"grid.points must be at least {least} along each axis for this stencil, got {grid.points}; refine"
+            f"grid.points must be at least {least} along each axis for this stencil, got {grid.whole.points}; refine"
+        )
+    cut = [n for n, is_cut in zip(_smallest(grid), grid.is_cut, strict=True) if is_cut]
+    if cut and min(cut) < ghost:
+        raise ParameterError(
+            f"every rank must have at least {ghost} points along each cut axis for this stencil, got {min(cut)} of grid.points "
+            f"{grid.whole.points}; use fewer ranks or refine"
         )
     for axis, pair in enumerate(grid.sides):
         for side in pair:

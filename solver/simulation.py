@@ -1,7 +1,7 @@
 """A simulation: one equation advanced on one device."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,9 @@ from solver.field import Field
 from solver.finite import FiniteCheck
 from solver.grid import Grid
 from solver.precision import real_type
+from solver.ranks import Ranks
 from solver.recorder import NOTHING, Moment, Recorder, Recording
+from solver.sharing import share
 from solver.steppers import method_of
 
 SAFETY = 0.9  # of the stability limit, where no time step is given
@@ -44,17 +46,37 @@ class Simulation:
         Instead of ``dt``: this fraction of the stability limit for the present max|u|, looked at every 8 steps.
     members : int, optional
         Size of the ensemble where no parameter of the equation says it.
+    comm : mpi4py.MPI.Comm, optional
+        The ranks that share the simulation. All of them make the same calls, with the same values; no result depends on their
+        number.
+    ranks : sequence of int, optional
+        Ranks along each axis; chosen where they are left out, see `solver.sharing.share`.
+    overlap : bool, optional
+        Whether to advance what needs no other rank's points while messages are on their way; where it is left out, on GPUs.
 
     Attributes
     ----------
+    grid : Grid
+        This rank's `Block`, or the whole grid where no other rank shares it.
+    members : int or None
+        This rank's members of the ensemble.
+    comm : mpi4py.MPI.Comm or None
+        The ranks that share the simulation, None where this one is alone.
+    share : Share
+        Which of the members and which block they are.
+    shares : list of dict
+        The same of every rank: "members" (first, last + 1), "begin" and "points" of the block.
     u : Field
-        The state, shape ``([members,] components, *points)``, on the device; its memory never moves.
+        The state of this rank's members on its block, shape ``([members,] components, *points)``, on the device; its memory never
+        moves.
     fields : dict of str to Memory
-        The equation's auxiliary fields on the device, for anyone to write between two advances.
+        The equation's auxiliary fields on the device, of the same block, for anyone to write between two advances.
     step : int
         Steps taken.
     time : float
         Simulated time.
+    work : int
+        Values that a step computes on a rank, of all ranks the same: their mean.
     limit : float
         The stability limit of Δt for the initial values.
 
@@ -76,15 +98,31 @@ class Simulation:
         method: str | None = None,
         cfl: float | None = None,
         members: int | None = None,
+        comm: Any = None,
+        ranks: Sequence[int] | None = None,
+        overlap: bool | None = None,
     ):
         real_type(dtype)
-        self.device, self.grid, self.equation = device, grid, equation
-        self.members = _one_size(equation.members, members)
+        self.device, self.equation = device, equation
+        total = _one_size(equation.members, members)
+        self.ranks = Ranks(comm)
+        self.comm = comm if self.ranks.size > 1 else None
+        self.share = share(
+            grid, total, comm, ranks, not device.is_host if overlap is None else overlap
+        )
+        self.grid = self.share.grid
+        self.shares: list[dict[str, list[int]]] = self.ranks.all(self.share.as_numbers())
+        self.members = None if total is None else self.share.end - self.share.begin
         self.method = method_of(method or equation.method)
-        values = equation.evaluate(initial, grid, self.members)
-        self.limit = equation.stable_time_step(grid, float(np.abs(values).max()), self.method)
+        values = equation.evaluate(initial, self.grid, total)
+        speed = self.ranks.largest(float(np.abs(values).max()))
+        self.limit = equation.stable_time_step(grid, speed, self.method)
         self.dt = _require_stable(dt, self.limit, force)
         self.cfl = _require_cfl(cfl, dt)
+        if total is not None:
+            values = values[self.share.begin : self.share.end]
+            equation = equation.share(self.share.begin, self.share.end)
+        grid = self.grid
         self.discretization = equation.discretize(device, grid, self.method, dtype, self.members)
         self.fields = self.discretization.fields
         self.u, self._last_good = (
@@ -99,9 +137,16 @@ class Simulation:
         self._is_stale = False
         self._recorder: Recorder | None = None  # the last one found to fit
         self._finite = FiniteCheck(device, self.u)
-        self._check_every = max(_CHECK_LEAST, _CHECK_WORK // self.u.memory.size)
+        self.work = -(-(total or 1) * self.u.components * grid.whole.size // self.ranks.size)
+        self._check_every = max(_CHECK_LEAST, _CHECK_WORK // self.work)
         self._last_good.copy_from(self.u)
         self._mark_good()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the state of all members on the whole grid, ``([members,] components, *points)``."""
+        members = () if self.members is None else (self.share.members,)
+        return (*members, self.u.components, *self.grid.whole.points)
 
     @property
     def dt_taken(self) -> float | None:
@@ -167,7 +212,7 @@ class Simulation:
         """
         if self.step == self._good.step:
             return
-        if self._finite.count():
+        if self._is_bad():
             self._locate_divergence(recorder)
         self._mark_good()
 
@@ -221,10 +266,10 @@ class Simulation:
     ) -> Iterator[tuple[float, int]]:
         last = math.inf if steps is None else self.step + int(steps)
         while self.step < last and (until is None or self.time < until):
-            speed = self._finite.largest()
+            speed = self.ranks.largest(self._finite.largest())
             if not math.isfinite(speed):
                 self.check()
-            dt = cfl * self.equation.stable_time_step(self.grid, speed, self.method)
+            dt = cfl * self.equation.stable_time_step(self.grid.whole, speed, self.method)
             count = int(min(_CFL_STEPS, last - self.step))
             if until is not None and self.time + count * dt >= until:
                 count = min(count, math.ceil((until - self.time) / dt * (1 - 1e-12)))
@@ -267,8 +312,12 @@ class Simulation:
         self._recorder = recorder
         return recorder.plan(self.step, steps)
 
+    def _is_bad(self) -> bool:
+        """Return whether any rank's state has non-finite values."""
+        return self.ranks.sum(self._finite.count()) > 0
+
     def _keep_good(self) -> None:
-        if self._finite.count():
+        if self._is_bad():
             raise _divergence(self.moment, self._first_bad_point(), True, self.limit)
         self._last_good.copy_from(self.u)
         self._is_stale = False
@@ -294,7 +343,7 @@ class Simulation:
         for dt in repeat:
             before.copy_from(self.u)
             self.discretization.march(self.u, dt, 1, NOTHING, self.time)
-            if self._finite.count():
+            if self._is_bad():
                 found, location = Moment(self.step + 1, self.time + dt), self._first_bad_point()
                 from_outside = False
                 self.u.copy_from(before)
@@ -310,9 +359,16 @@ class Simulation:
 
     def _first_bad_point(self) -> tuple[float, ...]:
         values = self.u.to_host()
-        index = tuple(int(axis[0]) for axis in np.nonzero(~np.isfinite(values)))
-        point = index[len(index) - len(self.grid.points) :]
-        return tuple(float(axis[n]) for axis, n in zip(self.grid.axes(), point, strict=True))
+        bad = np.argwhere(~np.isfinite(values))
+        first = None
+        if len(bad):
+            axes = len(self.grid.points)
+            point = bad[0][-axes:] + self.grid.begin
+            lead = bad[0][:-axes].tolist()
+            lead[0] += 0 if self.members is None else self.share.begin
+            first = (*lead, *point.tolist())
+        index = self.ranks.first(first)[-len(self.grid.points) :]
+        return tuple(float(axis[n]) for axis, n in zip(self.grid.whole.axes(), index, strict=True))
 
 
 def _divergence(

@@ -8,6 +8,8 @@ import pytest
 
 import solver
 
+pytest_plugins = ["helpers.ranks"]
+
 HOST_MODES = ("Serial", "OpenMP")
 MODES = (*HOST_MODES, "OpenCL")
 
@@ -34,10 +36,10 @@ def _device(mode: str) -> solver.Device:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def kernel_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A fresh kernel cache, which subprocesses inherit."""
+def kernel_cache(shared_folder: str) -> Iterator[str]:
+    """A fresh kernel cache, which subprocesses inherit and ranks share."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OCCA_CACHE_DIR", str(tmp_path_factory.mktemp("kernels")))
+        patch.setenv("OCCA_CACHE_DIR", shared_folder)
         yield os.environ["OCCA_CACHE_DIR"]
 
 

@@ -16,7 +16,8 @@ class Forecaster(ABC):
     """A model of the series of POD coefficients a(t_k), k = 0, 1, ..., at equal time intervals.
 
     Series are (time, rank) tensors of one dtype on one device, in the unit of the field; results
-    come back on that device. A case names a model by its class path.
+    come back on that device. A case names a model by its class path. On several ranks rank 0 fits
+    and forecasts, and the others take over its state and its forecasts: a model knows no ranks.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Two ways to the singular values and modes of a snapshot matrix."""
+"""Two ways to the singular values and left vectors of snapshots spread over ranks, and the modes they make."""
 
 from collections.abc import Callable
 
@@ -6,78 +6,170 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["METHODS", "direct_svd", "method_of_snapshots", "noise_floor"]
+from insitu.collectives import fold, on_first, total_on_first
+from insitu.reduction.snapshots import Snapshots, lift
+
+__all__ = ["METHODS", "direct_svd", "method_of_snapshots", "modes_of", "noise_floor"]
+
+Factors = tuple[Tensor, Tensor]
+
+_SIGN_DECIDES = 2 / 3  # no cosine of a rational angle: equally spaced times do not tie
 
 
-def direct_svd(
-    snapshots: Float[Tensor, "samples features"],
-) -> tuple[Float[Tensor, "rank features"], Float[Tensor, " rank"]]:
-    """Thin singular value decomposition X = V Σ Φ.
+def direct_svd(snapshots: Snapshots) -> Factors:
+    """Thin singular value decomposition X = V Σ Φ by a tall-skinny QR, without Φ.
 
-    Modes whose singular value is below ε σ₁ are orthonormal, but round-off.
-
-    Parameters
-    ----------
-    snapshots
-        X, (samples, features), finite.
+    Every rank reduces its own columns to a triangle R, RᵀR = X Xᵀ, a part at a time; pairs of
+    ranks stack their triangles and reduce them again, along a binary tree; the last one is
+    decomposed on rank 0. Singular values below n ε σ₁, n = min(time, features), are round-off
+    and dropped.
 
     Returns
     -------
     tuple of Tensor
-        Modes Φ (rank, features) with orthonormal rows, dimensionless, and singular values
-        (rank,), descending, in the unit of X; rank = min(samples, features).
+        V (time, available), orthonormal columns, dimensionless, and singular values (available,),
+        descending, in the unit of X; the same bits on every rank.
 
     Notes
     -----
-    Source: Golub & Van Loan 2013, section 2.4, ISBN 978-1-4214-0794-4.
+    Source: Demmel, Grigori, Hoemmen & Langou 2012, doi:10.1137/080731992; Golub & Van Loan 2013,
+    section 2.4, ISBN 978-1-4214-0794-4.
     """
-    _, sigma, modes = torch.linalg.svd(snapshots, full_matrices=False)
-    return modes, sigma
+    factor = _triangle(snapshots)
+    floor = snapshots.smaller_side * torch.finfo(factor.dtype).eps
+
+    def decompose() -> Factors:
+        vectors, sigma, _ = torch.linalg.svd(factor.T, full_matrices=False)
+        return _above(floor, vectors, sigma)
+
+    return on_first(snapshots.comm, decompose, factor.device)
 
 
-def method_of_snapshots(
-    snapshots: Float[Tensor, "samples features"],
-) -> tuple[Float[Tensor, "rank features"], Float[Tensor, " rank"]]:
-    """Eigenvectors of the smaller Gram matrix, X Xᵀ v = σ² v or Xᵀ X φ = σ² φ.
+def method_of_snapshots(snapshots: Snapshots) -> Factors:
+    """Eigenvectors of the Gram matrix, X Xᵀ v = σ² v, summed over the ranks.
 
     The Gram matrix squares the condition number: singular values below `noise_floor` · σ₁ are
-    noise, and they and their modes are dropped.
-
-    Parameters
-    ----------
-    snapshots
-        X, (samples, features), finite.
+    noise and dropped. Where there are fewer features than snapshots the smaller matrix of both is
+    decomposed.
 
     Returns
     -------
     tuple of Tensor
-        Modes (rank, features) with orthonormal rows, dimensionless, and singular values (rank,),
-        descending, in the unit of X.
+        V (time, available), orthonormal columns, dimensionless, and singular values (available,),
+        descending, in the unit of X; the same bits on every rank.
 
     Notes
     -----
     Source: Sirovich 1987, part I, doi:10.1090/qam/910462.
     """
-    samples, features = snapshots.shape
-    is_wide = features > samples
-    gram = snapshots @ snapshots.T if is_wide else snapshots.T @ snapshots
-    eigenvalues, vectors = torch.linalg.eigh(gram)
-    sigma = eigenvalues.flip(0).clamp(min=0).sqrt()
-    kept = int((sigma > noise_floor(snapshots) * sigma[0]).sum())
-    sigma, vectors = sigma[:kept], vectors.flip(1)[:, :kept]
-    if not is_wide:
-        return vectors.T, sigma
-    # Lifting amplifies the round-off of vector k by σ₁/σ_k; QR makes the modes orthonormal again.
-    lifted, _ = torch.linalg.qr(snapshots.T @ (vectors / sigma))
-    return lifted.T, sigma
+    floor = noise_floor(snapshots.smaller_side, snapshots.values.dtype)
+    factor = _gram(snapshots) if snapshots.is_wide else _triangle(snapshots)
+
+    def decompose() -> Factors:
+        gram = factor if snapshots.is_wide else factor @ factor.T
+        eigenvalues, vectors = torch.linalg.eigh(gram)
+        sigma = eigenvalues.flip(0).clamp(min=0).sqrt()
+        vectors, sigma = _above(floor, vectors.flip(1), sigma)
+        if not snapshots.is_wide:
+            vectors = torch.linalg.qr(factor.T @ (vectors / sigma)).Q
+        return vectors, sigma
+
+    return on_first(snapshots.comm, decompose, snapshots.values.device)
 
 
-def noise_floor(snapshots: Float[Tensor, "samples features"]) -> float:
-    """Return √(n ε), n the size of the Gram matrix: the least σ/σ₁ it can resolve."""
-    return (min(snapshots.shape) * torch.finfo(snapshots.dtype).eps) ** 0.5
+def modes_of(
+    snapshots: Snapshots, vectors: Float[Tensor, "time rank"], sigma: Float[Tensor, " rank"]
+) -> tuple[Float[Tensor, "kept features"], Float[Tensor, " kept"]]:
+    """Modes Φ = Σ⁻¹ Vᵀ X at the features of this rank, orthonormal over all ranks.
+
+    Dividing by σ_k amplifies the round-off of mode k by σ₁/σ_k. With the Cholesky factor L of
+    Φ Φᵀ, the rows of L⁻¹ Φ are orthonormal again, and the singular value decomposition of the
+    small Σ L corrects V, Σ and Φ together. The sign of a mode is such that the first snapshot
+    whose coefficient is more than two thirds of the largest one has a positive coefficient.
+
+    Parameters
+    ----------
+    snapshots
+        X.
+    vectors, sigma
+        The first columns of V and singular values, the same on every rank.
+
+    Returns
+    -------
+    tuple of Tensor
+        Modes (kept, features of this rank), dimensionless, and singular values (kept,), in the
+        unit of X, the same bits on every rank; kept < rank where modes depend on those before.
+
+    Notes
+    -----
+    Source: Stathopoulos & Wu 2002, doi:10.1137/S1064827500370883.
+    """
+    modes = lift(snapshots, (vectors / sigma).T)
+    overlap = total_on_first(snapshots.comm, modes @ modes.T)
+    rotation, sigma = on_first(
+        snapshots.comm, lambda: _correction(overlap, vectors, sigma), modes.device
+    )
+    modes = modes[: len(sigma)]
+    for columns, part in Snapshots(modes).parts():
+        modes[:, columns] = rotation @ part
+    return modes, sigma
 
 
-METHODS: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {
+def noise_floor(size: int, dtype: torch.dtype) -> float:
+    """Return √(n ε): the least σ/σ₁ that a Gram matrix of n rows can resolve."""
+    return (size * torch.finfo(dtype).eps) ** 0.5
+
+
+def _triangle(snapshots: Snapshots) -> Float[Tensor, "rows time"]:
+    """Return R with RᵀR = X Xᵀ on rank 0: at most `time` rows, a part of the sum elsewhere."""
+    factor = snapshots.values[:, :0].T
+    for _, part in snapshots.parts():
+        factor = _stacked(factor, part.T)
+    return fold(snapshots.comm, factor, _stacked)
+
+
+def _stacked(
+    upper: Float[Tensor, "above time"], lower: Float[Tensor, "below time"]
+) -> Float[Tensor, "rows time"]:
+    both = torch.cat([upper, lower])
+    return both if len(both) <= both.shape[1] else torch.linalg.qr(both, mode="r").R
+
+
+def _gram(snapshots: Snapshots) -> Float[Tensor, "time time"]:
+    """Return X Xᵀ on rank 0."""
+    time = len(snapshots.values)
+    gram = snapshots.values.new_zeros(time, time)
+    for _, part in snapshots.parts():
+        gram.addmm_(part, part.T)
+    return total_on_first(snapshots.comm, gram)
+
+
+def _above(floor: float, vectors: Tensor, sigma: Tensor) -> Factors:
+    kept = int((sigma > floor * sigma[0]).sum())
+    return vectors[:, :kept].contiguous(), sigma[:kept].contiguous()
+
+
+def _correction(overlap: Tensor, vectors: Tensor, sigma: Tensor) -> Factors:
+    triangle, failed_at = torch.linalg.cholesky_ex(overlap)
+    independent = (
+        triangle.diagonal().square() > overlap.diagonal() * torch.finfo(sigma.dtype).eps ** 0.5
+    )
+    independent[failed_at - 1 if failed_at else len(sigma) :] = False
+    kept = int(independent.cumprod(0).sum())
+    triangle = triangle[:kept, :kept]
+    left, sigma, right = torch.linalg.svd(sigma[:kept, None] * triangle)
+    rotation = torch.linalg.solve_triangular(triangle, right, upper=False, left=False)
+    signs = _signs(vectors[:, :kept] @ left)
+    return signs[:, None] * rotation, sigma
+
+
+def _signs(vectors: Float[Tensor, "time rank"]) -> Float[Tensor, " rank"]:
+    sizes = vectors.abs()
+    deciding = (sizes > _SIGN_DECIDES * sizes.max(dim=0).values).int().argmax(dim=0)
+    return vectors.gather(0, deciding[None])[0].sign()
+
+
+METHODS: dict[str, Callable[[Snapshots], Factors]] = {
     "svd": direct_svd,
     "snapshots": method_of_snapshots,
 }

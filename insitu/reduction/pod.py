@@ -11,8 +11,10 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
+from insitu.collectives import size_of, together
 from insitu.reduction.arrays import from_numpy, like, read_basis, require_snapshots, to_numpy
-from insitu.reduction.decompositions import METHODS
+from insitu.reduction.decompositions import METHODS, modes_of
+from insitu.reduction.snapshots import Snapshots, project, squared_norms
 from insitu.reduction.stopping import cumulative_energy, kept_rank, require_rules
 
 __all__ = ["POD"]
@@ -22,8 +24,14 @@ class POD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Orthonormal modes Φ that minimise ‖X − m − (X − m) Φᵀ Φ‖ among all of one rank.
 
     Torch tensors are decomposed on their own device in their own dtype and give tensors; whatever
-    else scikit-learn accepts gives NumPy arrays. The largest entry of each mode is positive, so
-    the signs are reproducible.
+    else scikit-learn accepts gives NumPy arrays. Of each mode the first sample whose coefficient
+    is more than two thirds of the largest one has a positive coefficient, so the signs are
+    reproducible.
+
+    On several ranks each holds some of the features, of all samples: its block of the snapshots,
+    the modes and the mean. Nothing of that leaves the rank; matrices of (samples, samples) do, and
+    what is small (singular values, coefficients) has the same bits on every rank. `fit`,
+    `transform` and the errors are then calls that all ranks make together.
 
     Parameters
     ----------
@@ -35,24 +43,27 @@ class POD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Keep the smallest r with Σ_{k≤r} σ_k² ≥ energy · Σ σ_k². With `tolerance` set too the
         stricter rule decides; with no rule every mode is kept.
     method
-        "svd", the thin singular value decomposition, or "snapshots", the eigen-decomposition of
-        the smaller Gram matrix: faster, but singular values below about √ε · σ₁ are noise, and it
-        stops there, whatever the rules say.
+        "svd", the singular value decomposition by way of a QR decomposition, or "snapshots", the
+        eigen-decomposition of the smaller Gram matrix: faster, but singular values below about
+        √(n ε) · σ₁ are noise, n = min(samples, features). "svd" resolves them down to n ε · σ₁.
+        Modes below that are dropped, whatever the rules say.
     centred
         Subtract the mean m of the samples; m = 0 otherwise.
 
     Attributes
     ----------
     modes_
-        Φ (rank, features), orthonormal rows, dimensionless.
+        Φ (rank, features), orthonormal rows, dimensionless; the block of this rank.
     singular_values_
-        All that were computed, descending, in the unit of X.
+        All that are above the noise, descending, in the unit of X.
     energy_
         Cumulative energy Σ_{k≤r} σ_k² / Σ σ_k² of these, dimensionless.
     mean_
-        m (features,), in the unit of X.
+        m (features,), in the unit of X; the block of this rank.
     n_features_in_
-        Number of features of a sample.
+        Number of features of a sample on this rank.
+    comm_
+        The ranks that hold the modes, None where one does.
 
     Notes
     -----
@@ -82,38 +93,33 @@ class POD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.method = method
         self.centred = centred
 
-    def fit(self, X: Any, y: Any = None) -> "POD":
+    def fit(self, X: Any, y: Any = None, comm: Any = None) -> "POD":
         """Compute the modes of X (samples, features); the unit is that of the field.
 
         Parameters
         ----------
         X
-            Snapshots as rows, float32 or float64, on any device.
+            Snapshots as rows, float32 or float64, on any device; on several ranks the features
+            of this rank, however many, and all samples.
         y
             Ignored.
+        comm : mpi4py.MPI.Comm, optional
+            The ranks that share the features; all of them call this. None: this one has all.
 
         Raises
         ------
         ValueError
             A rule or the method is invalid, the rank exceeds what the data can have, or X is
-            empty, not finite or all zero.
+            empty, not finite or all zero, on any rank; the ranks differ in their samples.
         TypeError
             A tensor is neither float32 nor float64.
         """
-        require_rules(self.rank, self.tolerance, self.energy)
-        if self.method not in METHODS:
-            raise ValueError(
-                f'reduction.method must be one of {", ".join(METHODS)}, got "{self.method}"; '
-                "name one of these"
-            )
-        snapshots = self._validated(X, is_fitting=True)
-        if self.rank is not None and self.rank > min(snapshots.shape):
-            raise ValueError(
-                f"reduction.rank must be <= min(samples, features) = {min(snapshots.shape)}, got "
-                f"{self.rank}; sample more snapshots or lower the rank"
-            )
+        with together(comm):
+            snapshots = self._checked(X)
+        features = _features_of_all(comm, snapshots)
+        mean = snapshots.mean(dim=0) if self.centred else None
         with torch.no_grad():
-            self._decompose(snapshots)
+            self._decompose(Snapshots(snapshots.detach(), mean, features, comm))
         if not isinstance(X, Tensor):
             for name in ("modes_", "singular_values_", "energy_", "mean_"):
                 setattr(self, name, getattr(self, name).numpy())
@@ -125,21 +131,23 @@ class POD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X
-            Snapshots (samples, features), on the device of the modes.
+            Snapshots (samples, features), on the device of the modes; the features of this rank.
 
         Returns
         -------
         Tensor or array
-            Coefficients (samples, rank), in the unit, dtype and device of X.
+            Coefficients (samples, rank), in the unit, dtype and device of X; the same on every
+            rank.
 
         Raises
         ------
         ValueError
-            X has another number of features or is on another device.
+            X has another number of features or is on another device, on any rank.
         """
-        snapshots = self._validated(X)
-        mean, modes = self._basis(snapshots)
-        return like((snapshots - mean) @ modes.T, X)
+        check_is_fitted(self)
+        with together(self.comm_):
+            snapshots, modes = self._on_basis(X)
+        return like(project(snapshots, modes), X)
 
     def inverse_transform(self, X: Any) -> Any:
         """Lift coefficients to fields: m + X Φ.
@@ -152,7 +160,8 @@ class POD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         Tensor or array
-            Fields (samples, features), in the unit, dtype and device of X.
+            Fields (samples, features), in the unit, dtype and device of X; the features of this
+            rank.
 
         Raises
         ------
@@ -160,38 +169,50 @@ class POD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             X has another number of coefficients or is on another device.
         """
         check_is_fitted(self)
-        coefficients = X if isinstance(X, Tensor) else from_numpy(np.asarray(X))
-        rank = len(self.modes_)
-        if coefficients.ndim != 2 or coefficients.shape[1] != rank:
-            raise ValueError(
-                f"POD: expected coefficients of shape (samples, {rank}), got "
-                f"{tuple(coefficients.shape)}; give what transform returned"
-            )
+        coefficients = self._coefficients(X)
         mean, modes = self._basis(coefficients)
         return like(torch.addmm(mean, coefficients, modes), X)
 
     def projection_error(self, X: Any) -> float:
-        """Relative error ‖X − P X‖₂ / ‖X‖₂ of lifting the projection; dimensionless, 0 for X = 0.
+        """Relative error ‖X − P X‖₂ / ‖X‖₂ of lifting the projection; see `field_error`."""
+        return self.field_error(self.transform(X), X)
+
+    def field_error(self, coefficients: Any, X: Any) -> float:
+        """Relative error ‖X − m − a Φ‖₂ / ‖X‖₂ of lifting coefficients a, over all ranks.
 
         Parameters
         ----------
+        coefficients
+            a (samples, rank), the same on every rank.
         X
-            Snapshots (samples, features), on the device of the modes.
+            Snapshots (samples, features), on the device of the modes; the features of this rank.
+
+        Returns
+        -------
+        float
+            Dimensionless; 0 where the error vanishes, ∞ where only X does.
 
         Raises
         ------
         ValueError
-            X has another number of features or is on another device.
+            The shapes do not fit or X is on another device, on any rank.
         """
-        snapshots = self._validated(X)
-        error = torch.linalg.vector_norm(
-            snapshots - self.inverse_transform(self.transform(snapshots))
-        )
-        norm = torch.linalg.vector_norm(snapshots)
-        return float(error / norm) if norm > 0 else float(error)
+        check_is_fitted(self)
+        with together(self.comm_):
+            snapshots, modes = self._on_basis(X)
+            lifted = self._coefficients(coefficients).to(modes.dtype)
+            if len(lifted) != len(snapshots.values):
+                raise ValueError(
+                    f"POD: expected coefficients of {len(snapshots.values)} samples, got "
+                    f"{len(lifted)}; give one row for each snapshot"
+                )
+        error, norm = squared_norms(snapshots, lifted, modes)
+        return float(np.sqrt(error / norm)) if norm else (np.inf if error else 0.0)
 
     def save(self, path: str | Path) -> None:
         """Write `modes` (rank, dof), `singular_values` and `mean` to the npz file `path`.
+
+        On several ranks these are the modes and the mean of this rank's block.
 
         Raises
         ------
@@ -246,43 +267,66 @@ class POD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _n_features_out(self) -> int:
         return len(self.modes_)
 
-    def _decompose(self, snapshots: Float[Tensor, "samples features"]) -> None:
+    def _checked(self, X: Any) -> Float[Tensor, "samples features"]:
+        """Return X as a tensor, after checking it and the settings on this rank."""
+        require_rules(self.rank, self.tolerance, self.energy)
+        if self.method not in METHODS:
+            raise ValueError(
+                f'reduction.method must be one of {", ".join(METHODS)}, got "{self.method}"; '
+                "name one of these"
+            )
+        snapshots = self._validated(X, is_fitting=True)
         if self.centred and len(snapshots) == 1:
             raise ValueError(
                 "POD: expected at least 2 samples with reduction.centred, got 1 sample; sample "
                 "more snapshots"
             )
-        mean = snapshots.mean(dim=0) if self.centred else torch.zeros_like(snapshots[0])
-        modes, sigma = METHODS[self.method](snapshots - mean if self.centred else snapshots)
-        if len(sigma) == 0 or sigma[0] == 0:
+        return snapshots
+
+    def _decompose(self, snapshots: Snapshots) -> None:
+        most = snapshots.smaller_side
+        if self.rank is not None and self.rank > most:
+            raise ValueError(
+                f"reduction.rank must be <= min(samples, features) = {most}, got {self.rank}; "
+                "sample more snapshots or lower the rank"
+            )
+        vectors, sigma = METHODS[self.method](snapshots)
+        if len(sigma) == 0:
             raise ValueError(
                 "POD: expected snapshots with a non-zero part to decompose, got all zeros; start "
                 "sampling once the field moves"
             )
-        if self.rank is not None and self.rank > len(sigma):
-            warnings.warn(
-                f"reduction.rank = {self.rank}, but only {len(sigma)} singular values are above "
-                'the noise of the Gram matrix; fewer modes are kept, method = "svd" resolves more',
-                stacklevel=3,
-            )
         kept = kept_rank(sigma, self.rank, self.tolerance, self.energy)
-        self._store(_with_positive_peaks(modes[:kept]), sigma, mean)
+        modes, corrected = modes_of(snapshots, vectors[:, :kept], sigma[:kept])
+        mean = torch.zeros_like(snapshots.values[0]) if snapshots.mean is None else snapshots.mean
+        self._store(modes, torch.cat([corrected, sigma[kept:]]), mean, snapshots.comm)
+        if self.rank is not None and self.rank > len(self.singular_values_):
+            self._warn_of_noise(len(self.singular_values_))
+
+    def _warn_of_noise(self, available: int) -> None:
+        if self.comm_ is None or self.comm_.rank == 0:
+            remedy = "" if self.method == "svd" else ', method = "svd" resolves more'
+            warnings.warn(
+                f"reduction.rank = {self.rank}, but only {available} singular values are above "
+                f"the noise; fewer modes are kept{remedy}",
+                stacklevel=4,
+            )
 
     def _store(
         self,
         modes: Float[Tensor, "rank features"],
         singular_values: Float[Tensor, " available"],
         mean: Float[Tensor, " features"],
+        comm: Any = None,
     ) -> None:
         self.modes_ = modes.contiguous()
         self.singular_values_ = singular_values
         self.energy_ = cumulative_energy(singular_values)
         self.mean_ = mean
         self.n_features_in_ = modes.shape[1]
+        self.comm_ = comm
 
     def _validated(self, X: Any, is_fitting: bool = False) -> Float[Tensor, "samples features"]:
-        if not is_fitting:
-            check_is_fitted(self)
         if not isinstance(X, Tensor):
             dtypes = [np.float64, np.float32]
             return from_numpy(validate_data(self, X, dtype=dtypes, reset=is_fitting))
@@ -292,9 +336,25 @@ class POD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 f"X has {X.shape[1]} features, but POD is expecting {self.n_features_in_} "
                 "features as input; project fields of the grid that the basis was made on"
             )
-        if is_fitting and not torch.isfinite(X).all():
+        if is_fitting and not torch.isfinite(torch.stack(torch.aminmax(X))).all():
             raise ValueError("POD: expected finite snapshots, got NaN or infinity; check the field")
         return X
+
+    def _on_basis(self, X: Any) -> tuple[Snapshots, Float[Tensor, "rank features"]]:
+        """Return snapshots of the fitted features, and the modes in their dtype."""
+        values = self._validated(X).detach()
+        mean, modes = self._basis(values)
+        return Snapshots(values, mean if self.centred else None, comm=self.comm_), modes
+
+    def _coefficients(self, X: Any) -> Float[Tensor, "samples rank"]:
+        coefficients = X if isinstance(X, Tensor) else from_numpy(np.asarray(X))
+        rank = len(self.modes_)
+        if coefficients.ndim != 2 or coefficients.shape[1] != rank:
+            raise ValueError(
+                f"POD: expected coefficients of shape (samples, {rank}), got "
+                f"{tuple(coefficients.shape)}; give what transform returned"
+            )
+        return coefficients
 
     def _basis(self, values: Tensor) -> tuple[Tensor, Tensor]:
         mean, modes = torch.as_tensor(self.mean_), torch.as_tensor(self.modes_)
@@ -306,6 +366,16 @@ class POD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return mean.to(values.dtype), modes.to(values.dtype)
 
 
-def _with_positive_peaks(modes: Float[Tensor, "rank features"]) -> Float[Tensor, "rank features"]:
-    peaks = modes.gather(1, modes.abs().argmax(dim=1, keepdim=True))
-    return modes * peaks.sign()
+def _features_of_all(comm: Any, snapshots: Float[Tensor, "samples features"]) -> int:
+    """Return the number of features of all ranks, whose snapshots must be of the same times."""
+    samples, features = snapshots.shape
+    if size_of(comm) == 1:
+        return features
+    kinds, blocks = zip(*comm.allgather(((samples, snapshots.dtype), features)), strict=True)
+    if len(set(kinds)) > 1:
+        raise ValueError(
+            "POD: expected as many snapshots of one dtype on every rank, got "
+            f"{', '.join(f'{count} of {dtype}' for count, dtype in kinds)}; sample on all ranks "
+            "at the same times"
+        )
+    return sum(blocks)

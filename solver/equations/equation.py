@@ -1,5 +1,6 @@
 """What an equation is: coefficients, sides and a right-hand side in OKL, which the explicit methods advance."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -69,6 +70,20 @@ class Equation(ABC):
         """Return initial values on the host where the solution lives; see `solver.initial.evaluate`."""
         return evaluate(initial, grid, self.components(grid), members)
 
+    def share(self, begin: int, end: int) -> "Equation":
+        """Return the equation of the members ``begin`` to ``end`` of an ensemble.
+
+        A public attribute with one number for each member, alone or in a tuple, is a parameter.
+        """
+        if self.members is None:
+            return self
+        part = copy.copy(self)
+        for name, value in vars(self).items():
+            if not name.startswith("_"):
+                setattr(part, name, _share(value, self.members, begin, end))
+        part.members = end - begin
+        return part
+
     @abstractmethod
     def stable_time_step(self, grid: Grid, speed: float, method: Method) -> float:
         """Return the largest stable Δt while |u| <= speed in every component."""
@@ -84,6 +99,14 @@ class Equation(ABC):
         ParameterError
             The equation does not exist on such a grid.
         """
+
+
+def _share(value: Any, members: int, begin: int, end: int) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_share(each, members, begin, end) for each in value)
+    if isinstance(value, np.ndarray) and value.shape == (members,):
+        return value[begin:end]
+    return value
 
 
 def ensemble(name: str, value: Parameter, least: float = -np.inf, positive: bool = False) -> Any:

@@ -69,7 +69,7 @@ class NavierStokes(Equation):
     def evaluate(self, initial: Any, grid: Grid, members: int | None) -> np.ndarray:
         """Return initial values on the host, a function of the coordinates on the faces of each component."""
         components = self.components(grid)
-        function = named(initial, components) if isinstance(initial, str) else initial
+        function = named(initial, grid, components) if isinstance(initial, str) else initial
         values = on_faces(grid, function) if callable(function) else function
         return evaluate(values, grid, components, members)
 

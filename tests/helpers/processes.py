@@ -1,6 +1,7 @@
-"""Run Python code in a process of its own."""
+"""Run Python code in a process of its own, or a command on several ranks."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -15,6 +16,18 @@ def start_python(code, *arguments, **variables):
     """Start ``python -c code``; warnings are errors in it."""
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
+        env=environment(**variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def start_ranks(count, *command, **variables):
+    """Start a command on some ranks under the mpirun beside this Python, or the first on PATH."""
+    folders = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
+    return subprocess.Popen(
+        [shutil.which("mpirun", path=folders), "-n", str(count), *map(str, command)],
         env=environment(**variables),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

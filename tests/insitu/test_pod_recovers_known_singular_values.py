@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from insitu.reduction import POD
-from insitu.reduction.decompositions import noise_floor
+from insitu.reduction.decompositions import METHODS as FACTORS
+from insitu.reduction.decompositions import modes_of, noise_floor
+from insitu.reduction.snapshots import Snapshots
 
 METHODS = ["svd", "snapshots"]
 DTYPES = [torch.float32, torch.float64]
@@ -100,17 +102,47 @@ def test_snapshots_stop_at_the_noise_of_the_gram_matrix():
     snapshots = (left.T * sigma) @ right
     gram = POD(method="snapshots").fit(snapshots)
     assert len(gram.modes_) == len(gram.singular_values_) == 3
-    assert gram.singular_values_[-1] > noise_floor(snapshots) * gram.singular_values_[0]
+    assert gram.singular_values_[-1] > noise_floor(30, torch.float64) * gram.singular_values_[0]
     torch.testing.assert_close(POD().fit(snapshots).singular_values_[:5], sigma, rtol=1e-5, atol=0)
     with pytest.warns(UserWarning, match="only 3 singular values"):
         POD(rank=4, method="snapshots").fit(snapshots)
 
 
-def test_the_largest_entry_of_a_mode_is_positive():
+def test_the_correction_lends_the_gram_matrix_the_accuracy_of_the_svd():
+    generator = torch.Generator().manual_seed(0)
+    sigma = torch.logspace(0, -4, 9, dtype=torch.float64)
+    snapshots = (orthonormal(9, 30, generator).T * sigma) @ orthonormal(9, 90, generator)
+    plain = FACTORS["snapshots"](Snapshots(snapshots, None, 90))[1]
+    assert ((plain / sigma - 1).abs() > 1e-10).any()
+    corrected = POD(method="snapshots").fit(snapshots).singular_values_
+    torch.testing.assert_close(corrected, sigma, rtol=2e-12, atol=0)
+
+
+def test_a_mode_that_depends_on_the_others_is_dropped():
+    snapshots = Snapshots(n_wave(), None, 2048)
+    vectors, sigma = (part[..., [0, 1, 1]] for part in FACTORS["svd"](snapshots))
+    modes, corrected = modes_of(snapshots, vectors, sigma)
+    assert len(modes) == len(corrected) == 2
+    torch.testing.assert_close(modes @ modes.T, torch.eye(2, dtype=torch.float64))
+
+
+def test_parts_of_the_data_make_the_whole():
+    values = torch.arange(3 * 200_000.0).reshape(3, 200_000)
+    mean = values.mean(dim=0)
+    parts = list(Snapshots(values, mean, 200_000).parts())
+    assert len(parts) > 1
+    assert torch.equal(torch.cat([part for _, part in parts], dim=1), values - mean)
+    assert torch.equal(torch.cat([mean[columns] for columns, _ in parts]), mean)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_first_large_coefficient_of_a_mode_is_positive(method):
     snapshots = n_wave()
-    for method in METHODS:
-        modes = POD(rank=5, method=method).fit(-snapshots).modes_
-        assert (modes.max(dim=1).values == modes.abs().max(dim=1).values).all()
+    positive, negative = (POD(rank=5, method=method).fit(sign * snapshots) for sign in (1, -1))
+    torch.testing.assert_close(positive.modes_, -negative.modes_)
+    for coefficients in positive.transform(snapshots).T:
+        first = (coefficients.abs() > 2 / 3 * coefficients.abs().max()).nonzero()[0]
+        assert coefficients[first] > 0
 
 
 def test_centring_removes_the_mean():
