@@ -3,11 +3,14 @@
 import atexit
 import contextlib
 import json
+import math
 import os
 import shutil
 import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+import numpy as np
 
 from solver import _drivers as _drivers  # before _occa
 from solver import _occa, jit, kernel
@@ -50,7 +53,8 @@ class Device:
         name : str
             "Serial", "OpenMP", "CUDA", "CUDA:1", "HIP:0", "OpenCL", "OpenCL:platform:device";
             "gpu": the first present of CUDA, HIP; "cpu": of OpenMP, Serial; or "auto": the
-            environment variable INSITU_DEVICE where it is set, else gpu or cpu.
+            environment variable INSITU_DEVICE where it is set, else gpu or cpu. (A run's case is overruled by that variable
+            whatever it names, see `name_of_run`.)
         comm : mpi4py.MPI.Comm, optional
             The ranks of the run, all of which open a device. It chooses the GPU where the name
             leaves it open, see `placement.choose_gpu`, and divides the node's cores among its
@@ -116,6 +120,20 @@ class Device:
         return _occa.allocate(
             self._native, [shape] if isinstance(shape, int) else list(shape), dtype
         )
+
+    def host_buffer(self, shape: tuple[int, ...] | int, dtype: Any = "float64") -> np.ndarray:
+        """Return a NumPy array on the host for copies to and from this device.
+
+        In modes CUDA and HIP its pages are pinned, so that copies go at the link's full speed.
+
+        Raises
+        ------
+        DeviceError
+            The host has no more memory to give.
+        """
+        extents = (shape,) if isinstance(shape, int) else shape
+        size = math.prod(extents)
+        return self._native.host_buffer(size * np.dtype(dtype).itemsize).view(dtype).reshape(extents)
 
     def wrap(self, array: Any) -> _occa.Memory:
         """Show an array of this device to kernels, in place.

@@ -16,7 +16,7 @@ class Messages:
     """The same exchange again and again: one message to each of some ranks, one from each of some.
 
     MPI takes the values where they are: from the host's memory, or from the GPU's where it can; elsewhere they are staged
-    through the host, which the device's `transfers` count. All ranks of the communicator make their exchanges in one order.
+    through pinned host memory, which the device's `transfers` count. All ranks of the communicator make their exchanges in one order.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def _buffer(device: Device, memory: Memory, is_staged: bool) -> Any:
     """Return what MPI takes for memory: itself, or a host array beside it."""
     if device.is_host:
         return np.asarray(memory)
-    return np.empty(memory.shape, memory.dtype) if is_staged else memory
+    return device.host_buffer(memory.shape, memory.dtype) if is_staged else memory
 
 
 def _parts(buffer: Any, counts: Mapping[int, int]) -> list[tuple[int, Any]]:

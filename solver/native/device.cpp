@@ -1,6 +1,9 @@
 #include "device.hpp"
 
+#include <pybind11/numpy.h>
+
 #include <chrono>
+#include <cstdlib>
 
 #include "occa_compat.hpp"
 
@@ -74,6 +77,42 @@ DevicePtr open(const std::string &mode, int ordinal, const std::string &properti
   return device;
 }
 
+// Pages of the host's memory for copies to and from the device, pinned where its driver can.
+struct HostBuffer {
+  DevicePtr device;
+  void *pointer = nullptr;
+  bool is_pinned = false;
+
+  HostBuffer(DevicePtr owner, size_t bytes) : device(std::move(owner)) {
+    constexpr size_t kPage = 4096;
+    const size_t whole = (bytes / kPage + 1) * kPage;
+    if (posix_memalign(&pointer, kPage, whole))
+      throw Error{"DeviceError",
+                  "the host could not allocate " + std::to_string(bytes) + " bytes; choose a smaller shape"};
+    if (!device->runtime) return;
+    try {
+      device->enter();
+      device->runtime->pin(pointer, whole);
+    } catch (...) {
+      std::free(pointer);
+      throw;
+    }
+    is_pinned = true;
+  }
+  ~HostBuffer() {
+    if (is_pinned && interpreter_is_alive()) device->runtime->unpin(pointer);
+    std::free(pointer);
+  }
+  HostBuffer(const HostBuffer &) = delete;
+};
+
+py::array host_buffer(DevicePtr device, size_t bytes) {
+  auto buffer = std::make_unique<HostBuffer>(std::move(device), bytes);
+  void *pointer = buffer->pointer;
+  py::capsule owner(buffer.release(), [](void *p) { delete static_cast<HostBuffer *>(p); });
+  return py::array_t<uint8_t>({bytes}, {size_t{1}}, static_cast<uint8_t *>(pointer), owner);
+}
+
 py::dict transfers(const DeviceState &device) {
   const Transfers &t = device.transfers;
   return py::dict(py::arg("host_to_device") = t.host_to_device.load(),
@@ -135,6 +174,8 @@ void bind_device(py::module_ &m) {
           [](const DeviceState &d) { return py::make_tuple(d.dlpack_type(), d.is_host() ? 0 : d.ordinal); })
       .def_property_readonly("transfers", &transfers)
       .def("set_stream", &DeviceState::set_stream, py::arg("native"))
+      .def("host_buffer", &host_buffer, py::arg("bytes"),
+           "A NumPy array of bytes on the host for copies to and from this device, pinned in CUDA and HIP.")
       .def("tag", [](DevicePtr d) { return std::make_shared<Tag>(std::move(d)); })
       .def("finish", &DeviceState::finish);
 }

@@ -22,7 +22,9 @@ bool Runtime::load(const std::string &mode, Calls &c) {
            find(driver, "cuEventRecord", c.event_record) && find(driver, "cuEventDestroy_v2", c.event_destroy) &&
            find(driver, "cuEventSynchronize", c.event_synchronize) &&
            find(driver, "cuEventElapsedTime", c.event_elapsed) && find(driver, "cuStreamWaitEvent", c.stream_wait) &&
-           find(driver, "cuStreamSynchronize", c.stream_synchronize);
+           find(driver, "cuStreamSynchronize", c.stream_synchronize) &&
+           find(driver, "cuMemHostRegister_v2", c.host_register) &&
+           find(driver, "cuMemHostUnregister", c.host_unregister);
   }
   if (mode == "HIP") {
     void *driver = dlopen("libamdhip64.so", RTLD_NOW | RTLD_GLOBAL);
@@ -31,7 +33,8 @@ bool Runtime::load(const std::string &mode, Calls &c) {
            find(driver, "hipEventDestroy", c.event_destroy) &&
            find(driver, "hipEventSynchronize", c.event_synchronize) &&
            find(driver, "hipEventElapsedTime", c.event_elapsed) && find(driver, "hipStreamWaitEvent", c.stream_wait) &&
-           find(driver, "hipStreamSynchronize", c.stream_synchronize);
+           find(driver, "hipStreamSynchronize", c.stream_synchronize) &&
+           find(driver, "hipHostRegister", c.host_register) && find(driver, "hipHostUnregister", c.host_unregister);
   }
   return false;
 }
@@ -97,6 +100,10 @@ void Runtime::wait(void *event) { check(calls_.event_synchronize(event), "event 
 void Runtime::destroy(void *event) {
   if (event) calls_.event_destroy(event);
 }
+
+void Runtime::pin(void *host, size_t bytes) { check(calls_.host_register(host, bytes, 0), "host register"); }
+
+void Runtime::unpin(void *host) { calls_.host_unregister(host); }
 
 void Runtime::synchronize(uintptr_t stream) {
   check(calls_.stream_synchronize(reinterpret_cast<void *>(stream)), "stream synchronize");

@@ -1,6 +1,7 @@
 // The few calls of the CUDA and HIP drivers which OCCA does not offer, looked up when a device is opened: the current
-// context, events between streams, and waiting for one stream. No toolkit is needed to compile this.
+// context, events between streams, waiting for one stream, and pinning. No toolkit is needed to compile this.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -18,6 +19,8 @@ class Runtime {
   void wait(void *event);
   void destroy(void *event);
   void synchronize(uintptr_t stream);
+  void pin(void *host, size_t bytes);  // pages of the host's memory stay in place, so that copies go at full speed
+  void unpin(void *host);
 
  private:
   Runtime() = default;
@@ -35,6 +38,8 @@ class Runtime {
     int (*event_elapsed)(float *, void *, void *) = nullptr;
     int (*stream_wait)(void *, void *, unsigned) = nullptr;
     int (*stream_synchronize)(void *) = nullptr;
+    int (*host_register)(void *, size_t, unsigned) = nullptr;
+    int (*host_unregister)(void *) = nullptr;
   };
   static bool load(const std::string &mode, Calls &calls);
 

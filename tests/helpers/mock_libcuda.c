@@ -41,8 +41,18 @@ MOCK cuInit(unsigned flags) { return OK; }
 MOCK cuDriverGetVersion(int *version) { *version = 13000; return OK; }
 MOCK cuGetErrorName(int error, const char **name) { *name = "MOCK_ERROR"; return OK; }
 MOCK cuGetErrorString(int error, const char **text) { *text = "error of the mock driver"; return OK; }
-MOCK cuDeviceGetCount(int *count) { *count = 1; return OK; }
-MOCK cuDeviceGet(int *device, int ordinal) { *device = ordinal; return ordinal ? INVALID_DEVICE : OK; }
+/* MOCK_CUDA_GPUS are there, one if it is unset; CUDA_VISIBLE_DEVICES, single digits, chooses among them. */
+static int gpu(int ordinal) {
+  const char *all = getenv("MOCK_CUDA_GPUS"), *visible = getenv("CUDA_VISIBLE_DEVICES");
+  if (!visible) return ordinal < (all ? atoi(all) : 1) ? ordinal : -1;
+  return 2 * ordinal < (int)strlen(visible) ? visible[2 * ordinal] - '0' : -1;
+}
+MOCK cuDeviceGetCount(int *count) {
+  for (*count = 0; gpu(*count) >= 0;) ++*count;
+  return OK;
+}
+MOCK cuDeviceGet(int *device, int ordinal) { *device = ordinal; return gpu(ordinal) < 0 ? INVALID_DEVICE : OK; }
+MOCK cuDeviceGetUuid_v2(char *uuid, int device) { memset(uuid, gpu(device), 16); return OK; }
 MOCK cuDeviceGetName(char *name, int length, int device) { strncpy(name, "mock", length); return OK; }
 MOCK cuDeviceTotalMem_v2(size_t *bytes, int device) { *bytes = (size_t)1 << 37; return OK; }
 MOCK cuDeviceComputeCapability(int *major, int *minor, int device) { *major = 9; *minor = 0; return OK; }
@@ -158,6 +168,15 @@ MOCK cuMemFree_v2(uintptr_t pointer) {
 }
 MOCK cuMemAllocHost_v2(void **pointer, size_t bytes) { *pointer = malloc(bytes); return OK; }
 MOCK cuMemFreeHost(void *pointer) { free(pointer); return OK; }
+MOCK cuMemHostRegister_v2(void *pointer, size_t bytes, unsigned flags) {
+  NEEDS_CONTEXT
+  note("cuMemHostRegister pointer=%p bytes=%zu", pointer, bytes);
+  return OK;
+}
+MOCK cuMemHostUnregister(void *pointer) {
+  note("cuMemHostUnregister pointer=%p", pointer);
+  return OK;
+}
 MOCK cuMemHostGetDevicePointer_v2(uintptr_t *device, void *host, unsigned flags) { *device = (uintptr_t)host; return OK; }
 MOCK cuMemAllocManaged(uintptr_t *pointer, size_t bytes, unsigned flags) { return cuMemAlloc_v2(pointer, bytes); }
 

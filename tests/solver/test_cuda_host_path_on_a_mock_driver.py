@@ -335,6 +335,29 @@ def test_a_compile_error_has_nvcc_s_own_text(run):
     assert 'identifier "missing_name" is undefined' in run[0]["compile_error"]
 
 
+STAGING = """
+device = solver.Device.open("CUDA")
+memory = device.allocate((300,))
+buffer = device.host_buffer((300,))
+buffer[:] = 1.0
+mark("copies")
+memory.copy_from(buffer)
+memory.copy_to(buffer)
+mark("drop")
+del buffer
+mark("end")
+"""
+
+
+def test_buffers_for_staging_are_pinned_as_long_as_they_live(mock, tmp_path):
+    status, out, err, log = run_on_mock(mock, tmp_path, STAGING)
+    assert (status, out, err) == (0, "", "")
+    (pinned,) = of(log, "start", "cuMemHostRegister")
+    assert int(pinned["bytes"]) >= 2400
+    assert "cuMemHostUnregister" not in log.names("copies")
+    assert of(log, "drop", "cuMemHostUnregister")[0]["pointer"] == pinned["pointer"]
+
+
 ORDERS = """
 import itertools, sys
 device = solver.Device.open("CUDA")
