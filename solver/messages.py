@@ -1,5 +1,7 @@
 """Values between the devices of several ranks."""
 
+import functools
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +18,8 @@ class Messages:
     """The same exchange again and again: one message to each of some ranks, one from each of some.
 
     MPI takes the values where they are: from the host's memory, or from the GPU's where it can; elsewhere they are staged
-    through pinned host memory, which the device's `transfers` count. All ranks of the communicator make their exchanges in one order.
+    through pinned host memory, which the device's `transfers` count and rank 0 says once. All ranks of the communicator make
+    their exchanges in one order.
 
     Parameters
     ----------
@@ -45,13 +48,12 @@ class Messages:
         self._device = device
         self.outgoing = device.allocate((sum(outgoing.values()),), dtype)
         self.incoming = device.allocate((sum(incoming.values()),), dtype)
-        self.is_staged = not device.is_host and not gpu_aware(comm)
+        self.is_staged = _is_staged(device, comm)
         self._sent = _buffer(device, self.outgoing, self.is_staged)
         self._received = _buffer(device, self.incoming, self.is_staged)
-        self._requests = [
-            *(comm.Recv_init(part, rank) for rank, part in _parts(self._received, incoming)),
-            *(comm.Send_init(part, rank) for rank, part in _parts(self._sent, outgoing)),
-        ]
+        self._comm = comm
+        self._to, self._of = _parts(self._sent, outgoing), _parts(self._received, incoming)
+        self._requests: list[Any] = []
 
     def start(self) -> None:
         """Send what lies in `outgoing`, which must stay as it is until `finish`."""
@@ -59,8 +61,8 @@ class Messages:
             self.outgoing.copy_to(self._sent)
         elif not self._device.is_host:
             self._device.finish()  # MPI knows nothing of the stream
-        for request in self._requests:
-            request.Start()
+        self._requests = [self._comm.Irecv(part, rank) for rank, part in self._of]
+        self._requests += [self._comm.Isend(part, rank) for rank, part in self._to]
 
     def finish(self) -> None:
         """Wait until `incoming` is complete and `outgoing` is free again."""
@@ -95,7 +97,7 @@ class Gathering:
         self._device, self._comm, self._counts = device, comm, list(counts)
         self.outgoing = device.allocate((self._counts[comm.rank],), dtype)
         self.incoming = device.allocate((sum(self._counts),), dtype)
-        self.is_staged = not device.is_host and not gpu_aware(comm)
+        self.is_staged = _is_staged(device, comm)
         self._sent = _buffer(device, self.outgoing, self.is_staged)
         self._received = _buffer(device, self.incoming, self.is_staged)
 
@@ -108,6 +110,23 @@ class Gathering:
         self._comm.Allgatherv(self._sent, (self._received, self._counts))
         if self.is_staged:
             self.incoming.copy_from(self._received)
+
+
+def _is_staged(device: Device, comm: Any) -> bool:
+    if device.is_host or gpu_aware(comm):
+        return False
+    if device.mode in ("CUDA", "HIP") and comm.rank == 0:
+        _tell_of_staging()
+    return True
+
+
+@functools.cache
+def _tell_of_staging() -> None:
+    warnings.warn(
+        "MPI takes no device buffers here, so messages between ranks pass through pinned host memory; load a GPU-aware MPI, or "
+        "set INSITU_GPU_AWARE_MPI=1 where it is one",
+        stacklevel=2,
+    )
 
 
 def _buffer(device: Device, memory: Memory, is_staged: bool) -> Any:
