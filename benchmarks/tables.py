@@ -111,7 +111,40 @@ def equations():
     return equations_table.equations(read("equations"), markdown)
 
 
-TABLES = (forecast, accuracy, speed, equations, multigrid, flows)
+def scaling():
+    result = read("scaling")
+    ranks = sorted({row["ranks"] for row in result["rows"]})
+    rows = []
+    for case in dict.fromkeys(row["case"] for row in result["rows"]):
+        found = {row["ranks"]: row for row in result["rows"] if row["case"] == case}
+        size = " × ".join(map(str, found[1]["points"]))
+        kind, axes = case.split()
+        each = "" if kind == "strong" else " a rank"
+        cells = [f"{found[1]['milliseconds']:.2f}"]
+        cells += [
+            f"{found[n]['milliseconds']:.2f} ({found[n]['model_milliseconds']:.2f}), "
+            f"{100 * found[n]['communication']:.0f} %, {found[n]['overlap_milliseconds']:.2f}"
+            for n in ranks[1:]
+        ]
+        paper = [
+            f"{100 * row['efficiency']:.0f} %" for row in result["paper"] if row["case"] == case
+        ]
+        rows.append([f"{kind}, {size}{each}", *cells, *paper])
+    header = ["ms a step", "1 rank", *(f"{n} ranks" for n in ranks[1:])]
+    header += [f"{n} on paper" for n in sorted({row["ranks"] for row in result["paper"]})]
+    sent = next(row for row in result["rows"] if row["case"] == "strong 3-D" and row["ranks"] == 2)
+    return (
+        f"{markdown(header, rows)}\n\n"
+        "In a cell: measured (the model's), the share of packing, waiting and unpacking, and measured with inner tiles first while "
+        f"messages are on their way. Medians of {result['repeats']} rounds, one thread a rank, {result['cores']} cores: with 4 ranks they "
+        "take turns, and part of the share is waiting for one's turn. On a host's cores MPI moves nothing by itself, so overlap is off "
+        f"there unless asked for. A 3-D rank of 2 sends {sent['messages']} message of {sent['bytes'] / 1e6:.1f} MB every "
+        f"{sent['steps_per_pass']} steps. On paper: efficiency by the same model with a core for each rank and a network of 2 µs and "
+        "12.5 GB/s; not measured. On GPUs: not measured."
+    )
+
+
+TABLES = (forecast, accuracy, speed, equations, multigrid, flows, scaling)
 
 
 def main():

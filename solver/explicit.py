@@ -132,6 +132,7 @@ class Explicit(Discretization):
         }
         self._limit = max(self._passes)
         self._only = self._passes[self._limit]
+        self._single = self._passes[min(self._passes)]
         if self._whole and self._count == 1:
             self._only.kernel.threads = 1  # one block: a team could only wait for it
         leading = () if members is None else (members,)
@@ -162,7 +163,7 @@ class Explicit(Discretization):
     def prepare(self, u: Field, dt: float, time: float) -> None:
         """Hold the coefficients of ``dt`` and the values of the sides at ``time`` on the device."""
         self._table(dt)
-        self._update_sides(time)
+        self._single.sides.update(time)
 
     def march(
         self, u: Field, dt: float, steps: int, recording: Recording, time: float = 0.0
@@ -170,11 +171,11 @@ class Explicit(Discretization):
         """Take steps in place; see `Discretization.march`."""
         for each in self._passes.values():
             each.has_fields = False
-        if not self._only.sides.depend_on_time:
+        if not self._single.sides.depend_on_time:
             self._march(u.memory, dt, steps, recording)
             return
         for n, (_, row) in enumerate(passes(steps, recording, 1)):
-            self._update_sides(time + (n + 0.5) * dt)
+            self._single.sides.update(time + (n + 0.5) * dt)
             self._march(u.memory, dt, 1, NOTHING)
             if row is not None and recording.into is not None:
                 copy(self._device, u.memory, recording.into[row])
@@ -197,10 +198,6 @@ class Explicit(Discretization):
                 copy(self._device, source, recording.into[row])
         if source is not u:
             copy(self._device, source, u)
-
-    def _update_sides(self, time: float) -> None:
-        for each in self._passes.values():
-            each.sides.update(time)
 
     def _launch(self, steps: int, source: Memory, target: Memory) -> None:
         """Take the steps of a pass with the kernel of the smallest blocks that can."""
