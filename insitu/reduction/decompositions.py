@@ -150,17 +150,23 @@ def _above(floor: float, vectors: Tensor, sigma: Tensor) -> Factors:
 
 
 def _correction(overlap: Tensor, vectors: Tensor, sigma: Tensor) -> Factors:
-    triangle, failed_at = torch.linalg.cholesky_ex(overlap)
-    independent = (
-        triangle.diagonal().square() > overlap.diagonal() * torch.finfo(sigma.dtype).eps ** 0.5
-    )
-    independent[failed_at - 1 if failed_at else len(sigma) :] = False
-    kept = int(independent.cumprod(0).sum())
-    triangle = triangle[:kept, :kept]
+    """Return what makes the lifted modes orthonormal singular vectors, (kept, rank), and Σ."""
+    triangle = _independent_factor(overlap)
+    kept = len(triangle)
     left, sigma, right = torch.linalg.svd(sigma[:kept, None] * triangle)
     rotation = torch.linalg.solve_triangular(triangle, right, upper=False, left=False)
-    signs = _signs(vectors[:, :kept] @ left)
-    return signs[:, None] * rotation, sigma
+    return _signs(vectors[:, :kept] @ left)[:, None] * rotation, sigma
+
+
+def _independent_factor(overlap: Float[Tensor, "rank rank"]) -> Float[Tensor, "kept kept"]:
+    """Return the Cholesky factor of the leading vectors up to the first that depends on others."""
+    triangle, failed_at = torch.linalg.cholesky_ex(overlap)
+    least = torch.finfo(overlap.dtype).eps ** 0.5 * overlap.diagonal()
+    is_independent = triangle.diagonal().square() > least
+    if failed_at:
+        is_independent[failed_at - 1 :] = False
+    kept = int(is_independent.int().cumprod(0).sum())
+    return triangle[:kept, :kept]
 
 
 def _signs(vectors: Float[Tensor, "time rank"]) -> Float[Tensor, " rank"]:

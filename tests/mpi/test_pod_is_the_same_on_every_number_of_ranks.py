@@ -5,6 +5,9 @@ import math
 import pytest
 import torch
 from helpers.blocks import COUNTS, are_alike, block, orthonormal
+from helpers.ranks import same_on_all_ranks
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from insitu.metrics import r2, relative_l2, rmse
 from insitu.reduction import POD
@@ -117,6 +120,29 @@ def test_more_snapshots_than_points(comm, method):
         pod.singular_values_[:10], alone.singular_values_[:10], rtol=1e-12, atol=0
     )
     torch.testing.assert_close(whole(comm, pod), alone.modes_, rtol=0, atol=1e-9)
+
+
+@settings(same_on_all_ranks, max_examples=25)
+@given(data=st.data())
+def test_however_the_points_are_cut(comm, data):
+    time, features = data.draw(st.integers(2, 40)), data.draw(st.integers(comm.size, 150))
+    inner = st.integers(1, features - 1)
+    cuts = data.draw(st.sets(inner, min_size=comm.size - 1, max_size=comm.size - 1))
+    ends = [0, *sorted(cuts), features]
+    mine = slice(ends[comm.rank], ends[comm.rank + 1])
+    generator = torch.Generator().manual_seed(data.draw(st.integers(0, 100)))
+    snapshots = torch.randn(time, features, generator=generator, dtype=torch.float64)
+    rank = data.draw(st.integers(1, min(time, features)))
+    rules = {"rank": rank, "method": data.draw(st.sampled_from(METHODS))}
+    pod = POD(**rules).fit(snapshots[:, mine], comm=comm)
+    expected = torch.linalg.svdvals(snapshots)[:rank]
+    torch.testing.assert_close(
+        pod.singular_values_[:rank], expected, rtol=0, atol=1e-13 * float(expected[0])
+    )
+    alone = POD(**rules).fit(snapshots)
+    assert pod.projection_error(snapshots[:, mine]) == pytest.approx(
+        alone.projection_error(snapshots), rel=1e-9, abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("method", METHODS)
