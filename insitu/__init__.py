@@ -8,6 +8,7 @@ os.environ.setdefault("SCIPY_ARRAY_API", "1")
 from insitu import ending as ending
 from insitu.bridge import as_cupy, as_numpy, as_torch, from_array, on_stream
 from insitu.config import Case, CaseError, load_case
+from insitu.locality import FieldModel
 from insitu.pipeline import run, run_case
 from insitu.report import Report
 from insitu.sampler import Sampler
@@ -15,6 +16,7 @@ from insitu.sampler import Sampler
 __all__ = [
     "Case",
     "CaseError",
+    "FieldModel",
     "Report",
     "Sampler",
     "as_cupy",

@@ -84,7 +84,7 @@ class FieldModel:
         values = self._evaluate(values.detach())
         result = values if has_batch else values[0]
         if into is None:
-            return result.clone(memory_format=torch.contiguous_format)
+            return result.clone() if _is_same_memory(result, field) else result
         if into.shape != result.shape:
             raise ValueError(
                 f"field model: expected room for a result of shape ({_listed(result.shape)}), got ({_listed(into.shape)}); "
@@ -115,10 +115,8 @@ class FieldModel:
             self._surroundings[key] = Surroundings(self._device, block, *key)
         surroundings = self._surroundings[key]
         around = surroundings.of(values)
-        output = _output(stage.module, around)
-        if output.untyped_storage().data_ptr() == around.untyped_storage().data_ptr():
-            output = output.clone()  # of memory that the next exchange overwrites
-        return output[surroundings.inside]
+        output = _output(stage.module, around)[surroundings.inside]
+        return output.clone(memory_format=torch.contiguous_format)
 
 
 def _output(module: nn.Module, values: Tensor) -> Tensor:
@@ -129,6 +127,10 @@ def _output(module: nn.Module, values: Tensor) -> Tensor:
             f"({_listed(result.shape[2:])}); pad it"
         )
     return result
+
+
+def _is_same_memory(one: Tensor, other: Tensor) -> bool:
+    return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
 
 
 def _listed(shape: tuple[int, ...]) -> str:

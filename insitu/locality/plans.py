@@ -11,8 +11,8 @@ __all__ = ["Plan", "is_wrapped", "plan_of", "reach_of"]
 
 Plan = list[Influence]
 
-_EXCHANGE = 4e-5  # seconds of an exchange, its launches and messages
-_RATE = {True: 2e10, False: 2e12}  # multiplications a second, on hosts and on GPUs
+_EXCHANGE = 1e-4  # seconds of an exchange, its launches and messages
+_RATE = {True: 2e10, False: 5e12}  # multiplications a second, of a core and of a GPU
 
 
 def plan_of(

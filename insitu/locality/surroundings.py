@@ -58,8 +58,8 @@ class Surroundings:
         self._device = device
         self._halo = Halo(device, here, copies, name, reach, is_padded=True)
         margins = zip(here.margins(reach), here.points, strict=True)
-        block = (slice(low, low + n) for (low, _), n in margins)
-        self.inside: tuple[slice, ...] = (slice(None), slice(None), *block)
+        along = (slice(low, low + n) for (low, _), n in margins)
+        self.inside: tuple[slice, ...] = (slice(None), slice(None), *along)
 
     def of(self, values: Tensor) -> Tensor:
         """Return values (batch, channels, *points) with their surroundings, in memory that the next call overwrites."""

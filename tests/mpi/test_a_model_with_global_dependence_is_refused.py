@@ -8,8 +8,14 @@ from helpers.networks import block_of, frozen, layer, part
 from torch import nn
 
 from insitu.locality import FieldModel
+from solver import Device
 
-pytestmark = pytest.mark.ranks(1, 2, 4)
+pytestmark = pytest.mark.ranks(1, 2, 3, 4)
+
+
+@pytest.fixture
+def device():
+    return Device.open("Serial")
 
 
 class Spectral(nn.Module):
@@ -34,34 +40,36 @@ GLOBAL = [
 ]
 
 
-@pytest.mark.parametrize(("part_", "reason"), GLOBAL)
-@pytest.mark.parametrize("staged", [False, True, None])
-def test_it_says_which_layer(comm, host_device, part_, reason, staged):
-    network = frozen(nn.Sequential(layer(2, 1, 1, 3, 1, "circular"), part_))
-    ranks = (1, comm.size)
-    grid, field = block_of(comm, (12, 16), ranks=ranks), torch.randn(1, 12, 16).double()
-    if comm.size == 1:
-        assert torch.equal(FieldModel(network, host_device, grid, staged)(field), network(field))
-        return
-    with pytest.raises(ValueError, match=f"expected a bounded influence along axis 1.*{reason}"):
-        FieldModel(network, host_device, grid, staged)
+@pytest.mark.parametrize(("last", "reason"), GLOBAL)
+def test_it_says_which_layer(comm, device, last, reason):
+    network = frozen(nn.Sequential(layer(2, 1, 1, 3, 1, "circular"), last))
+    grid, field = block_of(comm, (12, 16), ranks=(1, comm.size)), torch.randn(1, 12, 16).double()
+    for staged in (False, True, None):
+        if comm.size == 1:
+            found = FieldModel(network, device, grid, staged)(field)
+            assert torch.equal(found, network(field[None])[0])
+            continue
+        with pytest.raises(
+            ValueError, match=f"expected a bounded influence along axis 1.*{reason}"
+        ):
+            FieldModel(network, device, grid, staged)
 
 
 @pytest.mark.parametrize("staged", [False, True, None])
-def test_an_axis_that_no_ranks_share_may_be_global(comm, host_device, staged):
+def test_an_axis_that_no_ranks_share_may_be_global(comm, device, staged):
     network = frozen(nn.Sequential(layer(2, 1, 1, 3, 1, "circular"), Spectral(), nn.Tanh()))
     grid = block_of(comm, (12, 16), ranks=(comm.size, 1))
     generator = torch.Generator().manual_seed(1)
     field = torch.randn(1, 12, 16, dtype=torch.float64, generator=generator)
-    found = FieldModel(network, host_device, grid, staged)(part(grid, field))
+    found = FieldModel(network, device, grid, staged)(part(grid, field))
     torch.testing.assert_close(found, part(grid, network(field)), rtol=0, atol=1e-13)
 
 
-def test_the_mode_of_the_module_counts_when_it_is_called(comm, host_device):
+def test_the_mode_of_the_module_counts_when_it_is_called(comm, device):
     network = frozen(nn.Sequential(layer(2, 1, 1, 3, 1, "circular"), nn.BatchNorm2d(1)))
     grid = block_of(comm, (12, 16))
     field = torch.ones(1, *grid.points, dtype=torch.float64)
-    model = FieldModel(network, host_device, grid)
+    model = FieldModel(network, device, grid)
     expected = model(field)
     network.train()
     if comm.size > 1:
@@ -71,10 +79,10 @@ def test_the_mode_of_the_module_counts_when_it_is_called(comm, host_device):
     assert torch.equal(model(field), expected)
 
 
-def test_bad_input_is_one_sentence(comm, host_device):
+def test_bad_input_is_one_sentence(comm, device):
     grid = block_of(comm, (12, 16))
     points = grid.points
-    model = FieldModel(nn.Conv2d(1, 2, 3, padding=1).double(), host_device, grid)
+    model = FieldModel(nn.Conv2d(1, 2, 3, padding=1).double(), device, grid)
     field = torch.ones(1, *points, dtype=torch.float64)
     with pytest.raises(ValueError, match=r"the values of this rank's block, \(\[batch,\] channels"):
         model(field[0])
@@ -85,8 +93,8 @@ def test_bad_input_is_one_sentence(comm, host_device):
     shrinking = nn.Conv2d(1, 1, 3).double()
     shrinking.influence = 1
     with pytest.raises(ValueError, match="expected Conv2d to keep the points"):
-        FieldModel(shrinking, host_device, grid)(field)
+        FieldModel(shrinking, device, grid)(field)
     if comm.size > 1:
-        half = FieldModel(nn.Conv2d(1, 1, 3, padding=1).bfloat16(), host_device, grid)
+        half = FieldModel(nn.Conv2d(1, 1, 3, padding=1).bfloat16(), device, grid)
         with pytest.raises(TypeError, match="float32 or float64 values on several ranks"):
             half(field.bfloat16())
