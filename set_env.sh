@@ -32,6 +32,9 @@ _insitu_modules() {
   case "$1" in
     polaris | perlmutter | frontier) export MPICH_GPU_SUPPORT_ENABLED=1 ;;
   esac
+  case "$1" in
+    polaris) export INSITU_GPU_ORDER=reverse ;; # the first cores are nearest to the last GPU
+  esac
 }
 
 _insitu_install() {

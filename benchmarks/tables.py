@@ -135,12 +135,12 @@ def scaling():
     sent = next(row for row in result["rows"] if row["case"] == "strong 3-D" and row["ranks"] == 2)
     return (
         f"{markdown(header, rows)}\n\n"
-        "In a cell: measured (the model's), the share of packing, waiting and unpacking, and measured with inner tiles first while "
-        f"messages are on their way. Medians of {result['repeats']} rounds, one thread a rank, {result['cores']} cores: with 4 ranks they "
-        "take turns, and part of the share is waiting for one's turn. On a host's cores MPI moves nothing by itself, so overlap is off "
-        f"there unless asked for. A 3-D rank of 2 sends {sent['messages']} message of {sent['bytes'] / 1e6:.1f} MB every "
-        f"{sent['steps_per_pass']} steps. On paper: efficiency by the same model with a core for each rank and a network of 2 µs and "
-        "12.5 GB/s; not measured. On GPUs: not measured."
+        "In a cell: measured (the model's), the share of packing, waiting and unpacking, and measured with inner tiles "
+        f"first while messages are on their way. Medians of {result['repeats']} rounds, one thread a rank, "
+        f"{result['cores']} cores: with 4 ranks they take turns, and part of the share is waiting for one's turn. On a host's "
+        "cores MPI moves nothing by itself, so overlap is off there unless asked for. A 3-D rank of 2 sends "
+        f"{sent['messages']} message of {sent['bytes'] / 1e6:.1f} MB every {sent['steps_per_pass']} steps. On paper: efficiency "
+        "by the same model with a core for each rank and a network of 2 µs and 12.5 GB/s; not measured. On GPUs: not measured."
     )
 
 

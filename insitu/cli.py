@@ -69,7 +69,8 @@ def _explained(error: BaseException, debug: bool, rank: int = 0) -> tuple[int, s
     elif isinstance(error, KeyboardInterrupt):
         code, text = _INTERRUPTED, "interrupted"
     else:
-        code, text = _exit_code(error), str(error)
+        is_meant = isinstance(error, SolverError | ValueError | RuntimeError | OSError)
+        code, text = _exit_code(error), f"{'' if is_meant else f'{type(error).__name__}: '}{error}"
     trace = "".join(traceback.format_exception(error)) if debug else ""
     return code, f"{trace}insitu: error{f' on rank {rank}' if rank else ''}: {text}"
 

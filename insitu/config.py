@@ -224,7 +224,7 @@ class Case:
     time
         How far, with which step.
     device
-        Serial, OpenMP, CUDA, CUDA:1, HIP:0, ..., or auto: $INSITU_DEVICE, else the best mode present.
+        cpu, gpu, Serial, OpenMP, CUDA, CUDA:1, HIP:0, ..., or auto, the best present; $INSITU_DEVICE overrules it.
     dtype
         Precision of the solver and of the learning.
     initial

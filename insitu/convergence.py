@@ -16,7 +16,7 @@ from insitu.exact import Exact, Function
 from insitu.figures import draw_convergence
 from insitu.refinement import restrict, sides_of
 from insitu.report import finite, prepare_folder, provenance
-from solver import Device, Grid, Simulation
+from solver import Device, Grid, Simulation, name_of_run
 
 __all__ = ["Level", "Study", "converge"]
 
@@ -133,7 +133,7 @@ def converge(
     grids = _grids(case.grid, settings)
     started = time.perf_counter()
     prepare_folder(folder)
-    device = Device.open(case.device, comm)
+    device = Device.open(name_of_run(case.device), comm)
     exact = "self" if settings.exact == "self" else type(settings.exact).__name__
     study = Study(settings.refine, settings.norm, exact, settings.band or (0.0, 0.0))
     values: list[np.ndarray] = []

@@ -17,8 +17,11 @@ from typing import Any
 __all__ = ["LAUNCHED", "fail", "is_launched", "world"]
 
 LAUNCHED = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "PALS_RANKID", "SLURM_PROCID")
-_MOMENT = 1.0  # seconds in which ranks that fail together learn of each other
-_LIMIT = 3  # seconds after which the end is forced
+_ALL, _LOWER, _LIMIT = (
+    2.0,
+    0.5,
+    3,
+)  # seconds to wait for all ranks to fail, for a lower one to fail, for the end
 
 
 def is_launched() -> bool:
@@ -85,7 +88,7 @@ def _finalize() -> None:
 
 def _all_arrive(comm: Any) -> bool:
     """Return whether all ranks come here within a moment."""
-    everyone, deadline = comm.Ibarrier(), time.monotonic() + _MOMENT
+    everyone, deadline = comm.Ibarrier(), time.monotonic() + _ALL
     while not everyone.Test():
         if time.monotonic() > deadline:
             return False
@@ -99,7 +102,7 @@ def _is_lowest(comm: Any) -> bool:
 
     for rank in range(comm.rank + 1, comm.size):
         comm.Isend([None, 0, MPI.BYTE], rank)
-    deadline = time.monotonic() + _MOMENT
+    deadline = time.monotonic() + _LOWER
     while comm.rank and time.monotonic() < deadline:
         if comm.Iprobe():
             return False

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -23,7 +24,7 @@ from insitu.sampler import Sampler
 from insitu.schedule import schedule_of
 from insitu.timing import Ledger
 from insitu.training import TrainingRecord
-from solver import Device, DeviceError, Simulation
+from solver import Device, DeviceError, Simulation, name_of_run, thread_count
 
 __all__ = ["Progress", "learn", "run", "run_case"]
 
@@ -78,7 +79,9 @@ def run_case(
 ) -> Report:
     """Run a loaded case; see `run`."""
     prepare_folder(folder, comm)
-    device = Device.open(case.device, comm)
+    device = Device.open(name_of_run(case.device), comm)
+    if comm is not None and comm.size > 1:
+        torch.set_num_threads(thread_count())
     torch_device(device)
     ledger = Ledger(device)
     report = Report(resolved, provenance(device))
@@ -123,6 +126,9 @@ def run_case(
     except Exception as error:
         report.fail(error)
         save_snapshots(folder, simulation, sampler)
+        raise
+    except BaseException as error:
+        report.fail(error)
         raise
     else:
         report.status = "finished"

@@ -126,10 +126,10 @@ class Report:
             },
         }
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         """Note what ended the run early."""
         self.status = "diverged" if isinstance(error, DivergenceError) else "failed"
-        self.error = str(error)
+        self.error = str(error) or type(error).__name__
 
     def table(self) -> str:
         """Return the forecast errors as text, one line per split and model."""

@@ -133,7 +133,9 @@ class Device:
         """
         extents = (shape,) if isinstance(shape, int) else shape
         size = math.prod(extents)
-        return self._native.host_buffer(size * np.dtype(dtype).itemsize).view(dtype).reshape(extents)
+        return (
+            self._native.host_buffer(size * np.dtype(dtype).itemsize).view(dtype).reshape(extents)
+        )
 
     def wrap(self, array: Any) -> _occa.Memory:
         """Show an array of this device to kernels, in place.

@@ -1,143 +1,35 @@
 """Geometric multigrid for the pressure: one V-cycle as a preconditioner, in single precision."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from solver._occa import Kernel, Memory
+from solver.assembly import Assembly
 from solver.device import Device
+from solver.direct import Direct
 from solver.errors import ParameterError
-from solver.grid import Grid
+from solver.grid import Block, Grid
 from solver.kernel import shipped
+from solver.levels import Level, hierarchy
+from solver.patch import Margins, Patch
 from solver.precision import real_literal, real_type
+from solver.reduction import Reduction, group_count
 
-COARSEST = 16  # points along an axis, from which on the coarsest level is solved directly
-COARSEST_LIMIT = 128  # what the direct solver takes, where no axis can get coarser
-STRONG = 1.5  # axes with a spacing below this times the smallest one get coarser
+__all__ = ["MARGIN", "NARROW", "Multigrid"]
+
 NARROW = 1 << 14  # cells, below which an OpenMP team costs more than it gives
 SINGLE = "float32"
+GATHERED = 16**3  # cells, from which on every rank solves for all cells
+GATHERED_LIMIT = 32**3  # where blocks would get too small before
 
-
-@dataclass(frozen=True)
-class Level:
-    """A grid of the hierarchy, in three dimensions; the first has one point where the grid has two.
-
-    Attributes
-    ----------
-    points : tuple of int
-        Cells along each axis.
-    spacing : tuple of float
-        Distance of their centres.
-    wraps : tuple of int
-        1 where the axis is periodic.
-    axes : int
-        2 or 3.
-    """
-
-    points: tuple[int, ...]
-    spacing: tuple[float, ...]
-    wraps: tuple[int, ...]
-    axes: int
-
-    @classmethod
-    def finest(cls, grid: Grid) -> "Level":
-        """Return the level of a grid of two or three axes."""
-        axes = len(grid.points)
-        wraps = tuple(int(is_periodic) for is_periodic in grid.is_periodic)
-        return cls(
-            (1,) * (3 - axes) + grid.points,
-            (math.inf,) * (3 - axes) + grid.spacing,
-            (0,) * (3 - axes) + wraps,
-            axes,
-        )
-
-    @property
-    def size(self) -> int:
-        """Number of cells."""
-        return math.prod(self.points)
-
-    @property
-    def box(self) -> tuple[int, ...]:
-        """The kernels' first arguments."""
-        return (*self.points, *self.wraps)
-
-    @property
-    def unit(self) -> float:
-        """The smallest spacing h; A is −h²∇²."""
-        return min(self.spacing)
-
-    @property
-    def weights(self) -> tuple[float, ...]:
-        """(h/Δa)² for each axis a; 0 where there is one point."""
-        return tuple((self.unit / spacing) ** 2 for spacing in self.spacing)
-
-    @property
-    def factors(self) -> tuple[int, ...]:
-        """2 on the axes that get coarser: those of an even number of points that are coupled most strongly, else 1."""
-        return tuple(
-            2 if n % 2 == 0 and n > 2 and spacing < STRONG * self.unit else 1
-            for n, spacing in zip(self.points, self.spacing, strict=True)
-        )
-
-    @property
-    def is_coarsest(self) -> bool:
-        """Whether it is solved directly."""
-        return max(self.points) <= COARSEST or max(self.factors) == 1
-
-    def coarser(self) -> "Level":
-        """Return the next level."""
-        return Level(
-            tuple(n // factor for n, factor in zip(self.points, self.factors, strict=True)),
-            tuple(dx * factor for dx, factor in zip(self.spacing, self.factors, strict=True)),
-            self.wraps,
-            self.axes,
-        )
-
-    @property
-    def smoothing(self) -> tuple[float, float]:
-        """The two coefficients of x + first d + second A d, best for what the next level cannot represent.
-
-        Chebyshev's polynomial of degree two over the part [low, 2] of the spectrum of A divided by its diagonal, low the
-        eigenvalue of a mode of four cells along the axis with the smallest weight that gets coarser.
-        Source: Adams, Brezina, Hu & Tuminaro 2003, doi:10.1016/S0021-9991(03)00194-3.
-        """
-        diagonal = 2 * sum(self.weights)
-        low = min(
-            2 * weight / diagonal
-            for weight, factor in zip(self.weights, self.factors, strict=True)
-            if factor == 2
-        )
-        centre, half = (2 + low) / 2, (2 - low) / 2
-        ratio = half / centre
-        next_ratio = 1 / (2 / ratio - ratio)
-        curved = 2 * next_ratio / half
-        return (
-            ((1 + next_ratio * ratio) / centre + curved) / diagonal,
-            -curved / (centre * diagonal**2),
-        )
-
-
-def hierarchy(grid: Grid) -> list[Level]:
-    """Return the levels of a grid, the finest first.
-
-    Raises
-    ------
-    ParameterError
-        The coarsest would be too large to be solved directly.
-    """
-    levels = [Level.finest(grid)]
-    while not levels[-1].is_coarsest:
-        levels.append(levels[-1].coarser())
-    coarsest = levels[-1].points[-levels[-1].axes :]
-    if max(coarsest) > COARSEST_LIMIT:
-        raise ParameterError(
-            f"grid.points must halve down to at most {COARSEST_LIMIT} points an axis for the pressure, got {grid.points} with "
-            f"spacings {grid.spacing}, which end at {coarsest}; choose points with more factors of 2"
-        )
-    return levels
+# The right-hand side of a level is needed three cells around the block, for three stencils reach into the result one after the
+# other: the smoothing before the coarser level, the residual and the smoothing after it. The finest level's must survive that A
+# is applied to the result.
+MARGIN, COARSE_MARGIN = 4, 3
 
 
 class Multigrid:
@@ -148,53 +40,81 @@ class Multigrid:
     level is diagonalised axis by axis (Lynch, Rice & Thomas 1964, doi:10.1007/BF01386067).
     The mean of x, which A does not see, is round-off.
 
+    Where ranks share the grid, each has a patch of every level that is large, whose margins are renewed twice a cycle; all ranks
+    solve for all cells of the first level that is small. Every cell gets the bits that one rank would give it.
+
     Parameters
     ----------
     device : Device
     grid : Grid
-        Two or three axes.
+        Two or three axes; or a rank's block of it, where all ranks make the same calls.
     dtype : {"float64", "float32"}
         Of the residual; the levels are in float32, which a preconditioner need not exceed.
+
+    Attributes
+    ----------
+    patch : Patch
+        Of the finest level.
 
     Raises
     ------
     ParameterError
-        The grid does not get coarse enough.
+        The grid does not get coarse enough, or blocks get too small before it is.
     """
 
     def __init__(self, device: Device, grid: Grid, dtype: str):
         self._device = device
-        self.levels = hierarchy(grid)
-        self.groups = groups(device)
+        self.levels = _shared(grid, hierarchy(grid.whole))
+        self._patches = [
+            Patch(_part(grid, level), COARSE_MARGIN if n else MARGIN)
+            for n, level in enumerate(self.levels)
+        ]
+        self.patch = self._patches[0]
         self._defines = {
             "HOST": int(device.is_host),
             "AXES": self.levels[0].axes,
-            "GROUPS": self.groups,
+            "GROUPS": group_count(device),
+            "CUT": self.patch.is_cut,
+            "BLOCK": 4096 if device.is_host else 256,
             "dfloat": real_type(dtype),
         }
         self._f, self._x, self._d = (
-            [device.allocate((level.size,), SINGLE) for level in self.levels] for _ in range(3)
+            [device.allocate((patch.size,), SINGLE) for patch in self._patches] for _ in range(3)
         )
-        self._before = device.allocate((self.levels[0].size,), SINGLE)
-        self._f[0].copy_from(np.zeros(self.levels[0].size, SINGLE))
-        self._results = device.allocate((2 * self.groups,), "float64")
-        self._direct = Direct(device, self.levels[-1], self._build)
+        self._before = device.allocate((self.patch.size,), SINGLE)
+        self._f[0].copy_from(np.zeros(self.patch.size, SINGLE))
+        self._margins = [Margins(device, patch, 1, SINGLE) for patch in self._patches]
+        self._reduction = Reduction(device, grid, 2)
         self._kernels: dict[tuple[str, int], Kernel] = {}
-        for number, level in enumerate(self.levels):
-            self._prepare(number, level)
+        self._operator: list[tuple[float, ...]] = []
+        self._smoothing: list[tuple[float, ...]] = []
+        self._down: list[tuple[float, ...]] = []
+        self._up: list[tuple[float, ...]] = []
+        self._prepare()
+        last = len(self.levels) - 1
+        bottom = self._patches[last].grid
+        if isinstance(bottom, Block):
+            kind = SINGLE if last else dtype
+            takes = [
+                self._build("multigrid_take", last, dfloat=real_type(of)) for of in (kind, SINGLE)
+            ]
+            self._assembly = Assembly(device, bottom, self._patches[last], kind, *takes)
+            self._whole = Multigrid(device, bottom.whole, kind)
+        else:
+            self._direct = Direct(device, self.levels[last], self._build("multigrid_rotate", last))
 
     @property
     def result(self) -> Memory:
-        """What the last cycle gave: x in float32, shape ``(cells,)``, on the device."""
+        """What the last cycle gave: x in float32 with margins, shape ``(cells of the patch,)``, on the device."""
         return self._x[0]
 
-    def cycle(self, r: Memory, mean: float, scale: float) -> tuple[float, float]:
-        """Solve A x = f = scale (r − mean) roughly and return the sums of x f and of x times the f of the last cycle.
+    def cycle(self, r: Memory, mean: float, scale: float) -> None:
+        """Solve A x = f = scale (r − mean) roughly.
 
         Parameters
         ----------
         r : Memory
-            Shape ``(cells,)``, on the device.
+            Shape ``(cells of the patch,)``, with margins, on the device.
         mean : float
             Of r; left in, it would be mistaken for smooth error.
         scale : float
@@ -205,105 +125,133 @@ class Multigrid:
         self._smooth("multigrid_begin_finest", 0, scale, mean, r, self._f[0], self._x[0])
         for n in range(last):
             if n:
+                self._margins[n].refresh(self._f[n])
                 self._smooth("multigrid_begin", n, self._f[n], self._x[n])
             self._restrict(n)
-        self._direct.solve(self._f[last], self._x[last])
+        if not self.patch.is_cut:
+            self._direct.solve(self._f[last], self._x[last])
+        elif last:
+            self._solve_together(self._f[last], 0.0, 1.0)
+        else:
+            self._solve_together(r, mean, scale)
         for n in reversed(range(last)):
             self._prolong(n)
             self._residual(n)
             if n:
                 self._smooth("multigrid_end", n, self._d[n], self._x[n])
+                self._margins[n].refresh(self._x[n])
         d = self._d[0] if last else self._f[0]
         self._smooth(
-            "multigrid_end_finest", 0, self._f[0], self._before, d, self._x[0], self._results
+            "multigrid_end_finest",
+            0,
+            self._f[0],
+            self._before,
+            d,
+            self._x[0],
+            self._reduction.memory,
         )
-        product, product_before = sums(self._results, 2, self.groups)
-        return product, product_before
+        self._margins[0].refresh(self._x[0])
+
+    def products(self) -> list[float]:
+        """Return the sums of x f and of x times the f of the cycle before, of the last cycle."""
+        return self._reduction.sums(2)
 
     def _smooth(self, name: str, n: int, *arguments: Any) -> None:
-        level = self.levels[n]
-        smoothing = (0.0, 0.0) if level.is_coarsest else level.smoothing
-        self._kernels[name, n](*level.box, *level.weights, *smoothing, *arguments)
+        self._kernels[name, n](*self._smoothing[n], *arguments)
 
     def _residual(self, n: int) -> None:
-        level = self.levels[n]
         self._kernels["multigrid_residual", n](
-            *level.box, *level.weights, self._f[n], self._x[n], self._d[n]
+            *self._operator[n], self._f[n], self._x[n], self._d[n]
         )
 
     def _restrict(self, n: int) -> None:
-        fine, coarse = self.levels[n], self.levels[n + 1]
-        scale = (coarse.unit / fine.unit) ** 2 / math.prod(fine.factors)
         self._kernels["multigrid_restrict", n](
-            *coarse.box, *fine.weights, scale, self._f[n], self._x[n], self._f[n + 1]
+            *self._down[n], self._f[n], self._x[n], self._f[n + 1]
         )
 
     def _prolong(self, n: int) -> None:
-        coarse = self.levels[n + 1]
-        self._kernels["multigrid_prolong", n](*coarse.box, self._x[n + 1], self._x[n])
+        self._kernels["multigrid_prolong", n](*self._up[n], self._x[n + 1], self._x[n])
 
-    def _prepare(self, number: int, level: Level) -> None:
-        suffixes: tuple[str, ...] = (
-            ("begin_finest", "end_finest") if number == 0 else ("begin", "end")
-        )
-        if not level.is_coarsest:
-            suffixes += ("residual", "restrict", "prolong")
-        for suffix in suffixes:
-            name = f"multigrid_{suffix}"
-            self._kernels[name, number] = self._build(name, level)
+    def _solve_together(self, r: Memory, mean: float, scale: float) -> None:
+        """Solve on the last level by a cycle of every rank on all of it."""
+        self._whole.cycle(self._assembly.collect(r), mean, scale)
+        self._assembly.deal(self._whole.result, self._x[-1])
 
-    def _build(self, name: str, level: Level) -> Kernel:
-        is_transfer = name in ("multigrid_restrict", "multigrid_prolong")
-        defines = self._defines | (_transfer_defines(level) if is_transfer else {})
+    def _prepare(self) -> None:
+        """Build the kernels of each level, and hold the scalars that they are given."""
+        last = len(self.levels) - 1
+        for n, (level, patch) in enumerate(zip(self.levels, self._patches, strict=True)):
+            suffixes = ["begin", "end"] if n else ["begin_finest", "end_finest"]
+            operator = (*patch.box, *level.weights)
+            self._operator.append(operator)
+            self._smoothing.append((*operator, *(level.smoothing if n < last else (0.0, 0.0))))
+            if n < last:
+                suffixes += ["residual", "restrict", "prolong"]
+                coarse = self._patches[n + 1]
+                self._down.append(_down(patch, coarse, self.levels[n : n + 2]))
+                self._up.append(_up(patch, coarse, level))
+            for suffix in suffixes:
+                name = f"multigrid_{suffix}"
+                self._kernels[name, n] = self._build(name, n)
+
+    def _build(self, name: str, n: int, **defines: Any) -> Kernel:
+        if name in ("multigrid_restrict", "multigrid_prolong"):
+            defines = _transfer_defines(self.levels[n])
+        defines = self._defines | defines
         kernel = self._device.build(shipped("multigrid.okl"), name, defines)
-        kernel.threads = int(level.size < NARROW)
+        kernel.threads = int(self._patches[n].size < NARROW)
         return kernel
 
 
-class Direct:
-    """The exact solution on a small level, by the eigenvectors of each axis; the constant part is left out.
+def _part(grid: Grid, level: Level) -> Grid:
+    """Return the level's grid, or this rank's block of it."""
+    whole = Grid(level.points[-level.axes :], grid.extent, grid.boundaries)
+    if not isinstance(grid, Block):
+        return whole
+    return Block(whole, replace(grid.decomposition, points=whole.points), grid.comm)
 
-    Parameters
-    ----------
-    device : Device
-    level : Level
-    build : callable
-        Gives a kernel of multigrid.okl for a level.
-    """
 
-    def __init__(self, device: Device, level: Level, build: Callable[[str, Level], Kernel]):
-        self._rotate = build("multigrid_rotate", level)
-        self._points = level.points[-level.axes :]
-        pairs = [
-            np.linalg.eigh(weight * second_difference(n, wraps))
-            for n, weight, wraps in list(
-                zip(level.points, level.weights, level.wraps, strict=True)
-            )[-level.axes :]
-        ]
-        values = sum(np.meshgrid(*(value for value, _ in pairs), indexing="ij"), np.zeros(1))
-        is_null = values < 1e-10 * values.max()
-        inverse = np.where(is_null, 0, 1 / np.where(is_null, 1, values))
+def _shared(grid: Grid, levels: list[Level]) -> list[Level]:
+    """Return the levels that ranks share in blocks, and the next one; all where no other rank shares the grid."""
+    if not isinstance(grid, Block):
+        return levels
+    kept, ranks = 0, grid.decomposition.ranks
+    while levels[kept].size > GATHERED and not levels[kept].is_coarsest:
+        points = levels[kept + 1].points[-len(ranks) :]
+        if any(r > 1 and n < 2 * r for n, r in zip(points, ranks, strict=True)):
+            if levels[kept].size <= GATHERED_LIMIT:
+                break
+            raise ParameterError(
+                f"every rank must own two cells or more along each shared axis of the pressure's coarser grids, down to one of "
+                f"{GATHERED_LIMIT} cells, got {ranks} ranks for {points} cells; use fewer ranks or share other axes"
+            )
+        kept += 1
+    return levels[: kept + 1]
 
-        def on_device(array: np.ndarray) -> Memory:
-            memory = device.allocate((array.size,), SINGLE)
-            memory.copy_from(np.ascontiguousarray(array, dtype=SINGLE).ravel())
-            return memory
 
-        self._forward = [on_device(vectors) for _, vectors in pairs]
-        self._backward = [on_device(vectors.T) for _, vectors in pairs]
-        self._ones, self._inverse = on_device(np.ones(level.size)), on_device(inverse)
-        self._scratch = [on_device(np.zeros(level.size)) for _ in range(2)]
+def _down(fine: Patch, coarse: Patch, levels: Sequence[Level]) -> tuple[float, ...]:
+    """Return the scalars of the restriction between patches of two levels."""
+    scale = (levels[1].unit / levels[0].unit) ** 2 / math.prod(levels[0].factors)
+    return (*coarse.box, *_place(fine, coarse, levels[0]), *levels[0].weights, scale)
 
-    def solve(self, f: Memory, x: Memory) -> None:
-        """Write the solution of A x = f, without its mean; every rotation brings the next axis to the front."""
-        axes, size = len(self._points), math.prod(self._points)
-        source = f
-        for turn, matrix in enumerate((*self._forward, *self._backward)):
-            length = self._points[turn % axes]
-            target = x if turn == 2 * axes - 1 else self._scratch[turn % 2]
-            factor = self._inverse if turn == axes else self._ones
-            self._rotate(length, size // length, matrix, factor, source, target)
-            source = target
+
+def _up(fine: Patch, coarse: Patch, level: Level) -> tuple[float, ...]:
+    """Return the scalars of the interpolation, to wherever the residual after it is needed: the block and two cells around it."""
+    begin, end = [], []
+    for axis, factor in enumerate(level.factors):
+        first = fine.origin[axis] + max(fine.begin[axis] - 2, 0)
+        last = fine.origin[axis] + min(fine.end[axis] + 2, fine.points[axis])
+        begin.append(first // factor - coarse.origin[axis])
+        end.append(-(-last // factor) - coarse.origin[axis])
+    return (*coarse.part(begin, end), *_place(fine, coarse, level))
+
+
+def _place(fine: Patch, coarse: Patch, level: Level) -> tuple[int, ...]:
+    """Return the cells of a patch and, where ranks share the grid, where those of the coarser one's first cell begin in it."""
+    if not fine.is_cut:
+        return fine.points
+    origins = zip(level.factors, coarse.origin, fine.origin, strict=True)
+    return (*fine.points, *(factor * far - near for factor, far, near in origins))
 
 
 def _transfer_defines(level: Level) -> dict[str, Any]:
@@ -314,24 +262,3 @@ def _transfer_defines(level: Level) -> dict[str, Any]:
         defines[f"NEAR_{letter}"] = real_literal(near, SINGLE)
         defines[f"FAR_{letter}"] = real_literal(1 - near, SINGLE)
     return defines
-
-
-def second_difference(n: int, wraps: int) -> np.ndarray:
-    """Return the matrix of 2x_i − x_{i−1} − x_{i+1}, where a cell beyond a side is the cell before it or the other side's."""
-    eye = np.eye(n)
-    left, right = np.roll(eye, -1, axis=1), np.roll(eye, 1, axis=1)
-    if not wraps:
-        left[0], right[-1] = eye[0], eye[-1]
-    return 2 * eye - left - right
-
-
-def sums(results: Memory, count: int, groups: int) -> list[float]:
-    """Return the first ``count`` results of a reduction, added up on the host in a fixed order."""
-    partial = np.empty((count, groups))
-    results[: partial.size].copy_to(partial.ravel())
-    return partial.sum(axis=1).tolist()
-
-
-def groups(device: Device) -> int:
-    """Return into how many parts a reduction is divided."""
-    return 64 if device.is_host else 256

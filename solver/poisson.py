@@ -9,8 +9,10 @@ from solver.device import Device
 from solver.errors import SolverError
 from solver.grid import Grid
 from solver.kernel import shipped
-from solver.multigrid import NARROW, Multigrid, sums
+from solver.multigrid import NARROW, Multigrid
+from solver.patch import Margins
 from solver.precision import real_type
+from solver.reduction import Reduction, group_count
 
 LIMIT = 50  # iterations; 5 to 8 are usual
 
@@ -31,38 +33,43 @@ class Poisson:
     ----------
     device : Device
     grid : Grid
-        Two or three axes.
+        Two or three axes; or a rank's block of it, where all ranks make the same calls and decide alike.
     dtype : {"float64", "float32"}
 
     Attributes
     ----------
     residual : Memory
-        r = −h²b − A p, shape ``(cells,)``, on the device.
+        r = −h²b − A p, shape ``(cells of the patch,)``, on the device.
     multigrid : Multigrid
+    patch : Patch
+        What this rank's arrays hold of the grid: the whole, or its block with margins.
     level : Level
-        The grid; h is its `unit`.
+        The whole grid; h is its `unit`.
     iterations : int
         Of the last solution.
 
     Raises
     ------
     ParameterError
-        The grid does not get coarse enough.
+        The grid does not get coarse enough, or blocks get too small before it is.
     """
 
     def __init__(self, device: Device, grid: Grid, dtype: str):
         self._device = device
         self.multigrid = Multigrid(device, grid, dtype)
         self.level = self.multigrid.levels[0]
-        self.residual: Memory = device.allocate((self.size,), dtype)
-        self._p = device.allocate((self.size,), dtype)
+        self.patch = self.multigrid.patch
+        self.residual: Memory = device.allocate((self.patch.size,), dtype)
+        self._p = device.allocate((self.patch.size,), dtype)
+        self._margins = Margins(device, self.patch, 1, dtype)
         self.epsilon = float(np.finfo(dtype).eps)
         self.iterations = 0
-        self._results = device.allocate((4 * self.multigrid.groups,), "float64")
+        self._reduction = Reduction(device, grid, 4)
         self._defines = {
             "HOST": int(device.is_host),
             "AXES": self.level.axes,
-            "GROUPS": self.multigrid.groups,
+            "GROUPS": group_count(device),
+            "CUT": self.patch.is_cut,
             "BLOCK": 4096 if device.is_host else 256,
             "dfloat": real_type(dtype),
         }
@@ -70,16 +77,18 @@ class Poisson:
             self._build(name)
             for name in ("residual", "direction", "curvature", "advance", "extrapolate")
         )
+        if self.patch.is_cut:
+            self._advance_margins = self._build("advance_margins")
 
     @property
     def size(self) -> int:
-        """Number of cells."""
+        """Number of cells of the whole grid."""
         return self.level.size
 
     @property
     def box(self) -> tuple[float, ...]:
-        """The first arguments of kernels that apply A: points, wraps and weights."""
-        return (*self.level.box, *self.level.weights)
+        """The first arguments of kernels that apply A: the patch's and the weights."""
+        return (*self.patch.box, *self.level.weights)
 
     def solve(self, f: Memory, x: Memory, tolerance: float = 1e-8) -> None:
         """Solve A x = f from the x that is there, until the residual's norm is ``tolerance`` times that of f.
@@ -87,7 +96,7 @@ class Poisson:
         Parameters
         ----------
         f, x : Memory
-            Shape ``(cells,)``, on the device, of the given dtype.
+            Shape ``(cells of the patch,)``, on the device, of the given dtype; their margins count for nothing.
         tolerance : float
 
         Raises
@@ -95,8 +104,9 @@ class Poisson:
         SolverError
             No convergence.
         """
-        self._residual(*self.box, f, x, self.residual, self._results)
-        total, squares, total_f, squares_f = self._sums(4)
+        self._margins.refresh(x)
+        self._residual(*self.box, f, x, self.residual, self._reduction.memory)
+        total, squares, total_f, squares_f = self._reduction.sums(4)
         target = max(
             tolerance * self.spread(total_f, squares_f), self.epsilon * math.sqrt(squares_f)
         )
@@ -108,9 +118,9 @@ class Poisson:
         Parameters
         ----------
         x : Memory
-            Shape ``(cells,)``, on the device.
+            Shape ``(cells of the patch,)``, with margins, on the device.
         total, squares : float
-            The sums of r and r² for this x; `residual` is r and is kept up to date.
+            The sums of r and r² for this x; `residual` is r, without margins, and is kept up to date.
         target : float
 
         Raises
@@ -120,6 +130,8 @@ class Poisson:
         """
         norm = start = self.spread(total, squares)
         self.iterations, before, scale_before = 0, math.inf, 1.0
+        if not norm <= target:
+            self._margins.refresh(self.residual)
         while not norm <= target:
             if self.iterations == LIMIT or not math.isfinite(norm):
                 raise SolverError(
@@ -127,15 +139,15 @@ class Poisson:
                     f"iterations from {start:.3g}; raise the tolerance or reduce dt"
                 )
             mean, scale = total / self.size, math.sqrt(self.size) / norm
-            now, mixed = self.multigrid.cycle(self.residual, mean, scale)
+            self.multigrid.cycle(self.residual, mean, scale)
+            now, mixed = self.multigrid.products()
             product = now / scale**2
             momentum = (product - mixed / scale / scale_before) / before if self.iterations else 0.0
-            self._direction(self.size, 1 / scale, momentum, self.multigrid.result, self._p)
-            self._curvature(*self.box, self._p, self._results)
-            curvature = self._sums(1)[0]
+            self._direction(self._p.size, 1 / scale, momentum, self.multigrid.result, self._p)
+            self._curvature(*self.box, self._p, self._reduction.memory)
+            curvature = self._reduction.sums(1)[0]
             length = product / curvature if curvature else math.nan
-            self._advance(*self.box, length, mean, self._p, x, self.residual, self._results)
-            total, squares = self._sums(2)
+            total, squares = self._improve(x, length, mean)
             norm, before, scale_before = self.spread(total, squares), product, scale
             self.iterations += 1
         return norm
@@ -146,12 +158,17 @@ class Poisson:
 
     def extrapolate(self, slope: float, x: Memory, before: Memory) -> None:
         """Replace x by x + slope (x − before), and before by x: the next guess from two solutions."""
-        self._extrapolate(self.size, slope, x, before)
+        self._extrapolate(x.size, slope, x, before)
 
-    def _sums(self, count: int) -> list[float]:
-        return sums(self._results, count, self.multigrid.groups)
+    def _improve(self, x: Memory, length: float, mean: float) -> list[float]:
+        """Go some length along the direction; return the sums of r and r²."""
+        arguments = (*self.box, length, mean, self._p, x, self.residual)
+        self._advance(*arguments, self._reduction.memory)
+        if self.patch.is_cut:
+            self._advance_margins(*arguments)
+        return self._reduction.sums(2)
 
     def _build(self, name: str) -> Kernel:
         kernel = self._device.build(shipped("poisson.okl"), f"poisson_{name}", self._defines)
-        kernel.threads = int(self.size < NARROW)
+        kernel.threads = int(self.patch.size < NARROW)
         return kernel

@@ -35,6 +35,7 @@ def on_faces(grid: Grid, function: Callable[..., Any]) -> np.ndarray:
     Parameters
     ----------
     grid : Grid
+        Or the block of it that is wanted.
     function : callable
         Takes one coordinate array per axis and returns one array or number per axis.
 
@@ -56,7 +57,7 @@ def on_faces(grid: Grid, function: Callable[..., Any]) -> np.ndarray:
                 f"a velocity or forcing must have one component per axis, {len(grid.points)}, got {len(result)}; return as many"
             )
         values[axis] = result[axis]
-        if not grid.is_periodic[axis]:
+        if not grid.is_periodic[axis] and grid.begin[axis] == 0:
             np.moveaxis(values[axis], axis, 0)[0] = 0
     return values
 

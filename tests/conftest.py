@@ -37,9 +37,9 @@ def _device(mode: str) -> solver.Device:
 
 @pytest.fixture(scope="session", autouse=True)
 def kernel_cache(shared_folder: str) -> Iterator[str]:
-    """A fresh kernel cache, which subprocesses inherit and ranks share."""
+    """A kernel cache, fresh or $INSITU_TEST_KERNELS, which subprocesses inherit and ranks share."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OCCA_CACHE_DIR", shared_folder)
+        patch.setenv("OCCA_CACHE_DIR", os.environ.get("INSITU_TEST_KERNELS", shared_folder))
         yield os.environ["OCCA_CACHE_DIR"]
 
 

@@ -15,10 +15,12 @@ from solver.field import Field
 from solver.grid import Grid
 from solver.initial import evaluate, named
 from solver.kernel import shipped
-from solver.multigrid import NARROW, sums
+from solver.multigrid import MARGIN, NARROW
+from solver.patch import Margins
 from solver.poisson import Poisson
 from solver.precision import real_type
 from solver.recorder import Recording
+from solver.reduction import Reduction, group_count
 from solver.staggered import on_faces
 from solver.steppers import Method
 
@@ -92,8 +94,8 @@ class NavierStokes(Equation):
         Raises
         ------
         ParameterError
-            Not two or three axes, too few points, a side that is neither periodic nor a wall, a grid whose pressure
-            multigrid cannot solve, or an ensemble.
+            Not two or three axes, too few points, a side that is neither periodic nor a wall, a grid or blocks of it whose
+            pressure multigrid cannot solve, or an ensemble.
         """
         if members is not None:
             raise ParameterError(
@@ -103,9 +105,9 @@ class NavierStokes(Equation):
             raise ParameterError(
                 f"NavierStokes takes a grid of two or three axes, got grid.points {grid.points}; give two or three"
             )
-        if min(grid.points) < LEAST_POINTS:
+        if min(grid.whole.points) < LEAST_POINTS:
             raise ParameterError(
-                f"grid.points must be at least {LEAST_POINTS} along each axis for NavierStokes, got {grid.points}; refine"
+                f"grid.points must be at least {LEAST_POINTS} along each axis for NavierStokes, got {grid.whole.points}; refine"
             )
         for axis, pair in enumerate(grid.sides):
             for side in pair:
@@ -117,15 +119,19 @@ class NavierStokes(Equation):
 
 
 class StaggeredScheme(Discretization):
-    """Navier–Stokes on one grid.
+    """Navier–Stokes on one grid, or on a rank's block of it, where all ranks make the same calls.
+
+    Ranks that share the grid work on patches: one exchange of the velocity's margins serves as many stages as they last, and the
+    pressure's residual is exchanged in each; see `Multigrid` for the rest.
 
     Attributes
     ----------
     pressure : Memory
-        Shape ``points``, at the grid's points, on the device, of the last stage's beginning and up to a constant; the first
-        guess of the next.
+        Shape ``points`` of the block, at the grid's points, on the device, of the last stage's beginning and up to a constant;
+        the first guess of the next. A view, contiguous where no other rank shares the grid.
     fields : dict
-        "forcing", where the equation has one: the acceleration on the faces, shape ``(axes, *points)``, read in every stage.
+        "forcing", where the equation has one: the acceleration on the faces of the block, shape ``(axes, *points)``, read at the
+        beginning of each `march`.
     poisson : Poisson
     iterations : list of int
         Of the pressure, in each stage of the last step.
@@ -136,70 +142,96 @@ class StaggeredScheme(Discretization):
     ):
         self._device, self._grid, self._equation, self._method = device, grid, equation, method
         self.poisson = Poisson(device, grid, dtype)
-        shape = (len(grid.points), *grid.points)
-        self.pressure = self._zeros(grid.points, dtype)
-        self._flat_pressure = self.pressure.reshape((grid.size,))
-        self._pressure_before = self._zeros((grid.size,), dtype)
+        self._patch = self.poisson.patch
+        axes, shape = len(grid.points), self._patch.shape
+        padded = self._zeros(shape, dtype)
+        self.pressure = self._patch.inside(padded)
+        self._flat_pressure = padded.reshape((padded.size,))
+        self._pressure_before = self._zeros((padded.size,), dtype)
         self._clock, self._times = 0.0, (0.0, 0.0)
         self._nodes = method.butcher()[0].sum(axis=1).tolist()
         self.iterations: list[int] = []
-        self._forcing = self._load_forcing(shape, dtype)
-        self.fields = {"forcing": self._forcing[0]} if self._forcing else {}
+        self._margins, self._forcing_margins = (
+            Margins(device, self._patch, axes, dtype) for _ in range(2)
+        )
+        self._layers = MARGIN  # of the velocity's margins, that are right
+        self.fields = self._load_forcing(dtype)
+        self._forcing: tuple[Memory, ...] = tuple(self.fields.values())
         self._sides = self._load_sides(dtype)
-        self._results = device.allocate((5 * self.poisson.multigrid.groups,), "float64")
+        self._reduction = Reduction(device, grid, 5)
         self._defines = {
             "HOST": int(device.is_host),
-            "AXES": len(grid.points),
-            "GROUPS": self.poisson.multigrid.groups,
+            "AXES": axes,
+            "GROUPS": group_count(device),
+            "CUT": self._patch.is_cut,
             "dfloat": real_type(dtype),
-            "HAS_FORCING": bool(self._forcing),
+            "HAS_FORCING": bool(self.fields),
         }
         self._stage, self._residual, self._correct, self._divergence = (
             self._build(f"navier_stokes_{name}")
             for name in ("stage", "residual", "correct", "divergence")
         )
         self._axpy = device.build(shipped("axpy.okl"), "axpy", {"dfloat": real_type(dtype)})
-        self._states = [device.allocate(shape, dtype) for _ in range(max(1, method.stages - 1))]
+        self._states = [
+            device.allocate((axes, *shape), dtype) for _ in range(max(1, method.stages - 1))
+        ]
 
     def step(self, u: Field, dt: float) -> None:
-        """Take one step in place; each stage is made free of divergence before the next reads it."""
-        alpha, beta = self._method.alpha, self._method.beta
-        states = [u.memory, *self._states[: len(beta) - 1]]
-        self.iterations = []
-        for i, (weights, part) in enumerate(zip(alpha, beta, strict=True)):
-            target = self._states[0] if len(beta) == 1 else (*states[1:], u.memory)[i]
-            self._predict(weights, part * dt, states[: i + 1], target)
-            self._guess_pressure(self._clock + self._nodes[i] * dt)
-            self._project(target, part * dt)
-            self.iterations.append(self.poisson.iterations)
-        self._clock += dt
-        if len(beta) == 1:
-            u.memory.copy_from(target)
+        """Take one step in place."""
+        velocity = self._load(u)
+        self._advance(velocity, dt)
+        self._margins.store(velocity, u.memory)
 
     def march(
         self, u: Field, dt: float, steps: int, recording: Recording, time: float = 0.0
     ) -> None:
         """Take ``steps`` steps in place, writing the snapshots of ``recording``."""
-        row = 0
+        row, velocity = 0, self._load(u)
         for n in range(1, steps + 1):
-            self.step(u, dt)
+            self._advance(velocity, dt)
             if recording.into is not None and n == recording.due + row * recording.every:
-                snapshot = recording.into[recording.start_row + row]
-                snapshot.copy_from(u.memory.reshape(snapshot.shape))
+                self._margins.store(velocity, recording.into[recording.start_row + row])
                 row += row < recording.rows
+        self._margins.store(velocity, u.memory)
 
     def admit(self, u: Field) -> None:
         """Remove the divergence of initial values; the pressure starts anew."""
         self._forget_pressure()
-        self._project(u.memory, 1.0)
+        velocity = self._load(u)
+        self._project(velocity, 1.0)
+        self._margins.store(velocity, u.memory)
         self._forget_pressure()
 
     def divergence(self, u: Field) -> float:
-        """Return max |∇·u| over the cells."""
-        self._divergence(*self._box, *self._rates(1.0), u.memory, self._results)
-        partial = np.empty(self.poisson.multigrid.groups)
-        self._results[: partial.size].copy_to(partial)
-        return float(np.max(partial))
+        """Return max |∇·u| over the cells of the whole grid."""
+        self._divergence(*self._box, *self._rates(1.0), self._load(u), self._reduction.memory)
+        return self._reduction.largest()
+
+    def _load(self, u: Field) -> Memory:
+        """Return the velocity with margins: its own memory where no other rank shares the grid."""
+        self._forcing = tuple(map(self._forcing_margins.load, self.fields.values()))
+        self._layers = MARGIN
+        return self._margins.load(u.memory)
+
+    def _advance(self, u: Memory, dt: float) -> None:
+        """Take one step in place; each stage is made free of divergence before the next reads it."""
+        alpha, beta = self._method.alpha, self._method.beta
+        states = [u, *self._states[: len(beta) - 1]]
+        layers = [self._layers]
+        self.iterations = []
+        for i, (weights, part) in enumerate(zip(alpha, beta, strict=True)):
+            target = self._states[0] if len(beta) == 1 else (*states[1:], u)[i]
+            if layers[i] < 2:  # a stage reaches one cell, and the divergence of its result another
+                self._margins.refresh(states[i])
+                layers[i] = MARGIN
+            self._predict(weights, part * dt, states[: i + 1], target)
+            layers.append(min(*layers, layers[i] - 1))
+            self._guess_pressure(self._clock + self._nodes[i] * dt)
+            self._project(target, part * dt)
+            self.iterations.append(self.poisson.iterations)
+        self._clock, self._layers = self._clock + dt, layers[-1]
+        if len(beta) == 1:
+            u.copy_from(target)
 
     def _predict(
         self, weights: tuple[float, ...], step: float, states: list[Memory], target: Memory
@@ -235,7 +267,7 @@ class StaggeredScheme(Discretization):
         self._times = (last, time)
 
     def _forget_pressure(self) -> None:
-        nothing = np.zeros(self._grid.size, self.pressure.dtype)
+        nothing = np.zeros(self._patch.size, self.pressure.dtype)
         self._flat_pressure.copy_from(nothing)
         self._pressure_before.copy_from(nothing)
         self._times = (self._clock, self._clock)
@@ -262,9 +294,9 @@ class StaggeredScheme(Discretization):
             u,
             self._flat_pressure,
             self.poisson.residual,
-            self._results,
+            self._reduction.memory,
         )
-        return sums(self._results, 5, self.poisson.multigrid.groups)
+        return self._reduction.sums(5)
 
     def _rates(self, factor: float) -> tuple[float, ...]:
         """Return factor / Δa for each axis of the kernels."""
@@ -273,16 +305,16 @@ class StaggeredScheme(Discretization):
 
     @property
     def _box(self) -> tuple[int, ...]:
-        return self.poisson.level.box
+        return self._patch.box
 
-    def _load_forcing(self, shape: tuple[int, ...], dtype: str) -> tuple[Memory, ...]:
+    def _load_forcing(self, dtype: str) -> dict[str, Memory]:
         given = self._equation.forcing
         if given is None:
-            return ()
+            return {}
         values = on_faces(self._grid, given if callable(given) else lambda *_: given)
-        memory = self._device.allocate(shape, dtype)
+        memory = self._device.allocate(values.shape, dtype)
         memory.copy_from(values.astype(dtype))
-        return (memory,)
+        return {"forcing": memory}
 
     def _load_sides(self, dtype: str) -> Memory:
         """Return for each axis and side what stands beyond it, mirror q − offset: mirror, then an offset per component."""
@@ -303,7 +335,7 @@ class StaggeredScheme(Discretization):
 
     def _build(self, name: str) -> Kernel:
         kernel = self._device.build(shipped("navier_stokes.okl"), name, self._defines)
-        kernel.threads = int(self._grid.size < NARROW)
+        kernel.threads = int(self._patch.size < NARROW)
         return kernel
 
 

@@ -24,7 +24,12 @@ def start_python(code, *arguments, **variables):
 
 
 def start_ranks(count, *command, **variables):
-    """Start a command on some ranks under the mpirun beside this Python, or the first on PATH."""
+    """Start a command on some ranks under the mpirun beside this Python, or the first on PATH; they may outnumber the cores."""
+    variables = {
+        "MPIR_CVAR_POLLS_BEFORE_YIELD": 10,  # MPICH
+        "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",  # Open MPI
+        **variables,
+    }
     folders = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
     return subprocess.Popen(
         [shutil.which("mpirun", path=folders), "-n", str(count), *map(str, command)],
@@ -41,6 +46,7 @@ def finish(process, timeout=120):
         out, err = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         process.kill()
+        process.wait()
         raise
     return process.returncode, out, err
 

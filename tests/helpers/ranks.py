@@ -21,7 +21,7 @@ from _pytest.runner import runtestprotocol
 from hypothesis import HealthCheck, Phase, settings
 
 LAUNCHED = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK")
-LAUNCHERS = ("PMI", "MPI_LOCAL", "OMPI_", "PRTE_", "HYDRA_", "HYDI_")
+LAUNCHERS = ("PMI", "MPI_LOCAL", "OMPI_COMM_WORLD", "OMPI_MCA", "PRTE_", "HYDRA_", "HYDI_")
 PATIENCE = 15  # seconds
 
 same_on_all_ranks = settings(
@@ -74,14 +74,14 @@ def pytest_configure(config):
         "markers", "ranks(*counts): the numbers of ranks on which a test of tests/mpi makes sense"
     )
     if rank_count() > 1:
-        config.pluginmanager.register(Ranks(config, world().Dup()))
+        config.pluginmanager.register(Ranks(config, world().Dup()), "ranks of the session")
 
 
 @pytest.fixture(scope="session")
-def shared_folder(tmp_path_factory):
+def shared_folder(request, tmp_path_factory):
     """Return a folder of this session that all its ranks know."""
-    folder = str(tmp_path_factory.mktemp("shared"))
-    return folder if world() is None else world().bcast(folder)
+    ranks = request.config.pluginmanager.get_plugin("ranks of the session")
+    return str(tmp_path_factory.mktemp("shared") if ranks is None else ranks.folder / "shared")
 
 
 def pytest_runtest_setup(item):
@@ -109,6 +109,8 @@ class Ranks:
         config.option.basetemp = self.folder / f"rank-{comm.rank}"
         if comm.rank:
             config.option.xmlpath = None
+        else:
+            (self.folder / "shared").mkdir(exist_ok=True)
         self.replayed = []
 
     @pytest.hookimpl(trylast=True)
@@ -259,6 +261,7 @@ class Ranks:
             for report in reports:
                 self.config.hook.pytest_runtest_logreport(report=self.restored(report))
 
-    def pytest_sessionfinish(self, session, exitstatus):
-        if exitstatus == pytest.ExitCode.OK and self.comm.rank == 0:
+    def pytest_unconfigure(self):
+        """Leave together, and remove what no rank needs any more."""
+        if self.all_arrive(PATIENCE) and self.comm.rank == 0:
             shutil.rmtree(self.folder, ignore_errors=True)

@@ -167,7 +167,7 @@ def test_until_ends_the_run_first(tmp_path):
             ["--equation.nu=-1"],
             "nu must be a positive number, or one for each member of an ensemble, got -1.0",
         ),
-        (["--device=Metal"], "device must be auto or one of"),
+        (["--device=Metal"], "device must be auto, cpu, gpu or one of"),
         (["--device=HIP"], "mode HIP"),
         (["--dtype=float16"], "dtype must be 'float64', 'float32', got float16"),
         (["--time.dt=0.5"], "at most the stability limit 0.02"),

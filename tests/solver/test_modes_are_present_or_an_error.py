@@ -9,7 +9,9 @@ import solver._occa as _occa
 
 @pytest.mark.parametrize("name", ["Metal", "", "CUDA:x", "CUDA:0:1:2", "Serial:-1"])
 def test_an_unknown_mode_is_an_error(name):
-    with pytest.raises(solver.DeviceError, match="device must be auto or one of Serial, OpenMP"):
+    with pytest.raises(
+        solver.DeviceError, match="device must be auto, cpu, gpu or one of Serial, OpenMP"
+    ):
         solver.Device.open(name)
 
 
@@ -45,6 +47,14 @@ def test_auto_takes_the_environment_s_choice(monkeypatch):
     assert solver.Device.open("auto").mode == next(
         mode for mode in ("CUDA", "HIP", "OpenMP") if mode in solver.modes_present()
     )
+
+
+def test_cpu_and_gpu_are_the_best_modes_of_their_kind():
+    assert solver.Device.open("cpu").mode == solver.Device.open("CPU").mode == "OpenMP"
+    if not {"CUDA", "HIP"} & set(solver.modes_present()):
+        message = "device gpu needs one of the modes CUDA, HIP, none has a device on this machine"
+        with pytest.raises(solver.DeviceError, match=message):
+            solver.Device.open("gpu")
 
 
 def test_a_host_device_has_no_native_stream(host_device):
