@@ -2,14 +2,14 @@
 
 python benchmarks/scaling.py [--ranks 1 2 4] [--repeats 5] [--output benchmarks/results/scaling.json]
 
-Each rank has one thread (mode Serial). A round starts every number of ranks once under mpirun; the medians are over rounds. With
-more ranks than cores the ranks take turns, which the model knows: it multiplies the work by ranks / cores.
+Each rank has one thread (mode Serial). A round starts every number of ranks once under mpirun; the medians are over rounds.
 
 The model of a pass of s steps on one rank, whose parameters are measured in the same rounds:
-  work        seconds per point and step on one rank, times the points of the block and of the margins that it computes twice
-  messages    their number times the time of an empty message, plus their bytes over the bandwidth of long ones
-both from ping-pong between two ranks. The paper columns put a network of 2 µs and 12.5 GB/s a rank in their place, and a core for
-each rank.
+  work        seconds per point and step while as many ranks work, each on a grid of its own, times the points of the block and
+              of the margins that several ranks compute: cores and their memory are shared, which is not the messages' doing
+  messages    their number times the time of an empty message, plus their bytes over the bandwidth of long ones, both from
+              ping-pong between two ranks
+The paper columns have the work of one rank alone, and a network of 2 µs and 12.5 GB/s a rank.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def main():
         name: statistics.median(each[2]["network"][name] for each in rounds) for name in NETWORK
     }
     rows = [
-        summary(rounds, key, ranks, cores, network)
+        summary(rounds, key, ranks, network)
         for key in rounds[0][options.ranks[0]]["cases"]
         for ranks in options.ranks
     ]
@@ -121,14 +121,11 @@ def measure(device, comm, points, overlap):
     )
     scheme, dt = simulation.discretization, 0.5 * simulation.limit
     steps = scheme.steps_per_pass
+    own = Grid(simulation.grid.points, grid.extent)
+    apart = Simulation(device, own, equation, "sin", dt=dt, method="euler", force=True)
+    alone = timed(comm, apart, dt, steps)
     timer = Timer(scheme.halos)
-    simulation.take(dt, steps)
-    timer.seconds = 0.0
-    comm.Barrier()
-    start = time.perf_counter()
-    simulation.take(dt, PASSES * steps)
-    comm.Barrier()
-    seconds = time.perf_counter() - start
+    seconds = timed(comm, simulation, dt, steps, timer)
     halo = scheme.halos[-1] if scheme.halos else None
     shares = comm.gather(timer.seconds / seconds)
     return {
@@ -137,10 +134,23 @@ def measure(device, comm, points, overlap):
         "along": simulation.grid.decomposition.ranks if halo else [1] * len(points),
         "steps_per_pass": steps,
         "milliseconds": 1e3 * seconds / (PASSES * steps),
+        "point_seconds": alone / (PASSES * steps) / own.size,
         "communication": statistics.mean(shares) if shares else 0.0,
         "messages": halo.messages if halo else 0,
         "bytes": halo.sent_bytes if halo else 0,
     }
+
+
+def timed(comm, simulation, dt, steps, timer=None):
+    """Return the seconds of some passes, from the first rank's begin to the last one's end."""
+    simulation.take(dt, steps)
+    if timer is not None:
+        timer.seconds = 0.0
+    comm.Barrier()
+    start = time.perf_counter()
+    simulation.take(dt, PASSES * steps)
+    comm.Barrier()
+    return time.perf_counter() - start
 
 
 class Timer:
@@ -181,25 +191,22 @@ def ping_pong(comm):
     return {"latency": found[0], "bandwidth": 8 * (1 << 18) / found[1 << 18]}
 
 
-def summary(rounds, key, ranks, cores, network):
+def summary(rounds, key, ranks, network):
     """Return the medians of a case on some ranks, and what the model says of it."""
     overlapped = f"{key} overlap"
     each = [found[ranks]["cases"][key] for found in rounds]
-    alone = statistics.median(found[1]["cases"][key]["milliseconds"] for found in rounds)
     row = dict(each[0]) | {"case": key, "ranks": ranks}
-    for name in ("milliseconds", "communication"):
+    for name in ("milliseconds", "communication", "point_seconds"):
         row[name] = statistics.median(one[name] for one in each)
     if overlapped in rounds[0][ranks]["cases"]:
         row["overlap_milliseconds"] = statistics.median(
             found[ranks]["cases"][overlapped]["milliseconds"] for found in rounds
         )
-    points = rounds[0][1]["cases"][key]["points"]
-    row["point_seconds"] = 1e-3 * alone / np.prod(points)
-    row["model_milliseconds"] = 1e3 * model(row, network, max(1.0, ranks / cores))
+    row["model_milliseconds"] = 1e3 * model(row, network)
     return row
 
 
-def model(row, network, crowding):
+def model(row, network):
     """Return the seconds of a step by the cost model."""
     steps = row["steps_per_pass"]
     block = [-(-n // r) for n, r in zip(row["points"], row["along"], strict=True)]
@@ -208,7 +215,7 @@ def model(row, network, crowding):
         for left in range(steps)
     )
     sent = row["messages"] * network["latency"] + row["bytes"] / network["bandwidth"]
-    return crowding * (row["point_seconds"] * float(computed) + sent) / steps
+    return (row["point_seconds"] * float(computed) + sent) / steps
 
 
 def paper(rows, kind, axes, ranks):
@@ -232,7 +239,7 @@ def paper(rows, kind, axes, ranks):
         "bytes": 8 * alone["components"] * size,
         "point_seconds": alone["point_seconds"],
     }
-    seconds = model(row, NETWORK, 1.0)
+    seconds = model(row, NETWORK)
     ideal = 1e-3 * alone["milliseconds"] / (1 if kind == "weak" else ranks)
     return row | {"case": f"{kind} {axes}", "ranks": ranks, "efficiency": ideal / seconds}
 
