@@ -74,6 +74,8 @@ def check(comm, device, grid, equation, steps, fraction=0.5, **chosen):
 @pytest.mark.parametrize("mode", HOST_MODES)
 @pytest.mark.parametrize("name", EQUATIONS)
 def test_fields_after_200_steps(comm, name, mode):
+    if mode == "OpenMP" and comm.size not in (2, 4):
+        pytest.skip("the bits of Serial are shown here, those of OpenMP on 2 and 4 ranks")
     equation, points, sides = EQUATIONS[name]
     check(comm, Device.open(mode, comm), grid_of(points, sides), equation, 200)
 
@@ -224,7 +226,7 @@ def test_divergence_is_told_alike_by_all(comm):
 
 
 @pytest.mark.ranks(*FEW)
-@settings(same_on_all_ranks, max_examples=10)
+@settings(same_on_all_ranks, max_examples=6)
 @given(data=st.data())
 def test_any_grid_on_any_process_grid(comm, data):
     axes = data.draw(st.integers(1, 3), "axes")
