@@ -39,6 +39,7 @@ ORDER = [
     ],
     ["solver.equations"],
     ["solver.simulation"],
+    ["solver.trial"],
     ["solver"],
     ["insitu.ending"],
     ["insitu.bridge", "insitu.collectives", "insitu.scaling"],
