@@ -12,9 +12,11 @@ from typing import Any, Literal
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from insitu.case_errors import CaseError, one_sentence
+from insitu.closure import ClosureSettings
 from insitu.exact import Exact
 from insitu.models import DMD, LSTM, Forecaster, Persistence
 from insitu.reduction import POD
+from insitu.takeover import TakeoverSettings
 from solver import Equation, Grid, SolverError
 
 __all__ = [
@@ -238,8 +240,17 @@ class Case:
         Which snapshots are kept.
     learning
         What is learnt from them.
+    takeover
+        A surrogate that takes steps where the solver's kernels find it right; null: none. Constant steps.
+    closure
+        A model that supplies a field of the equation at every step; null: none. Not together with takeover.
     convergence
         What `insitu converge` checks; a run ignores it.
+
+    Raises
+    ------
+    CaseError
+        Keys contradict each other.
     """
 
     grid: Grid
@@ -252,7 +263,15 @@ class Case:
     ranks: tuple[int, ...] | None = None
     sampling: Sampling = field(default_factory=Sampling)
     learning: Learning = field(default_factory=Learning)
+    takeover: TakeoverSettings | None = None
+    closure: ClosureSettings | None = None
     convergence: Convergence = field(default_factory=Convergence)
+
+    def __post_init__(self) -> None:
+        if self.takeover is not None and self.closure is not None:
+            raise CaseError(
+                "a case has a takeover or a closure, got both; a surrogate cannot tell what a closure would add, leave one out"
+            )
 
 
 _DEFAULTS: dict[str, Any] = {

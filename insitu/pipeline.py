@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from insitu.bridge import on_stream, torch_device
+from insitu.closure import Closure
 from insitu.config import Case, CaseError, Learning, load_case
 from insitu.forecasting import SplitResult, evaluate_split
 from insitu.report import (
@@ -22,6 +23,7 @@ from insitu.report import (
 )
 from insitu.sampler import Sampler
 from insitu.schedule import schedule_of
+from insitu.takeover import Takeover
 from insitu.timing import Ledger
 from insitu.training import TrainingRecord
 from solver import Device, DeviceError, Simulation, name_of_run, thread_count
@@ -105,12 +107,18 @@ def run_case(
         window = _window(case, schedule.snapshots)
         size = simulation.u.interior.size
         sampler = Sampler(device, size, window, schedule.every, case.dtype)
+        driver = _driver(case, simulation, sampler)
 
     try:
         with on_stream(device):
             with ledger.stage("time loop") as loop:
                 time = case.time
-                for moment in sampler.follow(simulation, time.until, time.steps, schedule.interval):
+                moments = (
+                    driver.follow(time.until, time.steps)
+                    if driver
+                    else sampler.follow(simulation, time.until, time.steps, schedule.interval)
+                )
+                for moment in moments:
                     progress("time loop", moment.step, schedule.steps)
                 loop.sampled = sampler.taken * sampler.snapshot_bytes
             with ledger.stage("check"):
@@ -133,6 +141,7 @@ def run_case(
     else:
         report.status = "finished"
     finally:
+        report.driver = driver.summary() if driver else {}
         report.finish(folder, simulation, sampler, ledger)
     return report
 
@@ -159,6 +168,14 @@ def learn(
         )
         report.add_split(split, results[split])
     return results
+
+
+def _driver(case: Case, simulation: Simulation, sampler: Sampler) -> Takeover | Closure | None:
+    """Return what advances the simulation in the solver's place or beside it, None where the solver is alone."""
+    if case.takeover is not None:
+        dt = next(iter(simulation.plan(case.time.until, case.time.steps)))[0]
+        return case.takeover.build(simulation, dt, sampler)
+    return case.closure.build(simulation, sampler) if case.closure is not None else None
 
 
 def _window(case: Case, total: int) -> int:

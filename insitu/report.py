@@ -74,6 +74,9 @@ class Report:
         the rank that wrote this.
     learning
         By split: rank, spans, projection error, and for each model rel-L2 of the free rollout and the one-step R².
+    driver
+        Of a takeover: every decision, the estimated error at the end, and whether it may be above the tolerance. Of a closure:
+        the evaluations of its model.
     """
 
     case: Mapping[str, Any]
@@ -84,6 +87,7 @@ class Report:
     sampling: dict[str, Any] = field(default_factory=dict)
     stages: list[dict[str, Any]] = field(default_factory=list)
     learning: dict[str, Any] = field(default_factory=dict)
+    driver: dict[str, Any] = field(default_factory=dict)
 
     def add_simulation(self, simulation: Simulation, sampler: Sampler, ledger: Ledger) -> None:
         """Take over where the simulation stands and what was sampled."""
