@@ -110,7 +110,7 @@ class ReducedCore(nn.Module):
     def _fit_modes(self, x: Tensor, y: Tensor) -> None:
         self.center.copy_(x.mean(0))
         modes, sizes = leading_modes(x - self.center, self.rank)
-        self.encoder.copy_((modes / sizes[:, None]).T)
+        self.encoder.copy_((modes / sizes[0]).T)
         self.decoder.copy_(leading_modes(y, self.rank)[0])
 
     def _features(self, rows: Tensor) -> Tensor:
