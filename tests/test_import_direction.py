@@ -15,7 +15,7 @@ ORDER = [
     ["solver.kernel"],
     ["solver.device"],
     ["solver.decomposition", "solver.messages", "solver.precision", "solver.ranks"],
-    ["solver.grid", "solver.steppers"],
+    ["solver.grid", "solver.steppers", "solver.tiles"],
     ["solver.blocks", "solver.halo", "solver.levels", "solver.reduction", "solver.sharing"],
     [
         "solver.direct",
@@ -26,7 +26,7 @@ ORDER = [
         "solver.sides",
         "solver.staggered",
     ],
-    ["solver.assembly", "solver.finite"],
+    ["solver.assembly", "solver.finite", "solver.passes"],
     ["solver.multigrid"],
     ["solver.poisson"],
     ["solver.equations.equation"],
