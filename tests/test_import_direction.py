@@ -44,6 +44,7 @@ ORDER = [
     ["insitu.bridge", "insitu.collectives", "insitu.scaling"],
     ["insitu.locality", "insitu.metrics", "insitu.parallel", "insitu.reduction"],
     ["insitu.training"],
+    ["insitu.surrogates"],
     ["insitu.models", "insitu.case_errors", "insitu.exact", "insitu.flows"],
     ["insitu.refinement"],
     ["insitu.config", "insitu.launch", "insitu.sampler", "insitu.timing", "insitu.figures"],
@@ -64,6 +65,7 @@ LEARNING = (
     "insitu.training",
     "insitu.reduction",
     "insitu.models",
+    "insitu.surrogates",
 )
 FILES = [
     path

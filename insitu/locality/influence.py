@@ -44,7 +44,8 @@ def influence_of(module: nn.Module, axes: int) -> Influence:
     Known are convolutions and pooling of stride 1, padding, pointwise activations, dropout and
     batch normalisation in evaluation, and what `torch.nn.Sequential` makes of them. Any module may
     state its own ``influence`` in cells, one number or one for each axis, `math.inf` for all of the
-    axis. It is believed; `check_influence` tries it.
+    axis, or a part of it that sees as far as the whole, as the branch of a residual block does. It
+    is believed; `check_influence` tries it.
 
     Parameters
     ----------
@@ -72,7 +73,7 @@ def stages_of(module: nn.Module, axes: int) -> list[Influence]:
     layers: list[nn.Module] = []
     spans, reason = _nothing(axes), ""
     for name, layer in _layers(module):
-        found = spans_of(layer, axes)
+        found = _spans(layer, axes)
         if isinstance(found, str):
             reason = reason or f"{_described(name, layer)} {found}"
             found = _everything(axes)
@@ -168,6 +169,18 @@ def _layers(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]
             yield from _layers(layer, f"{name}.{number}".lstrip("."))
     else:
         yield name, module
+
+
+def _spans(layer: nn.Module, axes: int) -> Spans | str:
+    """Return what a layer needs, by its own word where that is a part of it."""
+    part = getattr(layer, "influence", None)
+    if not isinstance(part, nn.Module):
+        return spans_of(layer, axes)
+    found = influence_of(part, axes)
+    if found.reason:
+        return f"sees as far as its part: {found.reason}"
+    pairs = zip(found.cells, found.wraps, strict=True)
+    return tuple(Span(-far, far, 0, wraps) for far, wraps in pairs)
 
 
 def _stage(layers: list[nn.Module], spans: Spans, reason: str) -> Influence:

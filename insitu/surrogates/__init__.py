@@ -1,0 +1,8 @@
+"""Models of the whole state, which step a field by a fixed interval."""
+
+from insitu.surrogates.base import Surrogate
+from insitu.surrogates.fitting import Trajectories, fit
+from insitu.surrogates.fno import FNO
+from insitu.surrogates.residual_cnn import ResidualCNN
+
+__all__ = ["FNO", "ResidualCNN", "Surrogate", "Trajectories", "fit"]
