@@ -135,16 +135,20 @@ class Sampler:
         if interval is not None:
             yield from self._follow_times(simulation, until, steps, interval)
             return
-        most = max(1, _BURST_WORK // simulation.work)
         for dt, count in simulation.plan(until, steps):
-            while count:
-                self._turn_if_full()
-                burst = min(count, most, self._recorder.steps_until_full(simulation.step))
-                rows = self._recorder.count + burst // self.every + 1
-                with self._dropping_what_diverged(simulation, min(rows, self.window)):
-                    simulation.take(dt, burst, self._recorder)
-                count -= burst
-                yield simulation.moment
+            yield from self.record(simulation, dt, count)
+
+    def record(self, simulation: Simulation, dt: float, count: int) -> Iterator[Moment]:
+        """Advance the simulation by ``count`` steps of ``dt`` as `follow` does, for drivers that plan the steps themselves."""
+        most = max(1, _BURST_WORK // simulation.work)
+        while count:
+            self._turn_if_full()
+            burst = min(count, most, self._recorder.steps_until_full(simulation.step))
+            rows = self._recorder.count + burst // self.every + 1
+            with self._dropping_what_diverged(simulation, min(rows, self.window)):
+                simulation.take(dt, burst, self._recorder)
+            count -= burst
+            yield simulation.moment
 
     def _follow_times(
         self, simulation: Simulation, until: float | None, steps: int | None, interval: float

@@ -39,6 +39,7 @@ from solver.recorder import Moment, Recorder
 from solver.simulation import Simulation
 from solver.staggered import face_coordinates, on_centres, on_faces
 from solver.threads import thread_count
+from solver.trial import Trial
 
 __all__ = [
     "AdvectionDiffusion",
@@ -72,6 +73,7 @@ __all__ = [
     "SolverError",
     "Stream",
     "Tag",
+    "Trial",
     "Wall",
     "build_information",
     "cache_directory",

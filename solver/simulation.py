@@ -287,6 +287,22 @@ class Simulation:
             if self.step - self._good.step >= self._check_every:
                 self.check(recorder)
 
+    def leap(self, dt: float, steps: int) -> None:
+        """Take what someone wrote into `u` for the state ``steps`` steps of ``dt`` from here.
+
+        Raises
+        ------
+        DivergenceError
+            It is not finite; step and time stay.
+        """
+        if self._is_bad():
+            raise _divergence(self.moment, self._first_bad_point(), True, self.limit)
+        if dt != self._run_dt:
+            self._run_start, self._run_dt = self.moment, dt
+        self.step += steps
+        self.time = self._run_start.time + (self.step - self._run_start.step) * dt
+        self._mark_good()
+
     def _burst(self, dt: float, steps: int, recorder: Recorder | None) -> None:
         if self._is_stale:
             self._keep_good()

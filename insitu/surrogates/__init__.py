@@ -3,6 +3,16 @@
 from insitu.surrogates.base import Surrogate
 from insitu.surrogates.fitting import Trajectories, fit
 from insitu.surrogates.fno import FNO
+from insitu.surrogates.patches import PatchCore
+from insitu.surrogates.reduced import ReducedCore
 from insitu.surrogates.residual_cnn import ResidualCNN
 
-__all__ = ["FNO", "ResidualCNN", "Surrogate", "Trajectories", "fit"]
+__all__ = [
+    "FNO",
+    "PatchCore",
+    "ReducedCore",
+    "ResidualCNN",
+    "Surrogate",
+    "Trajectories",
+    "fit",
+]

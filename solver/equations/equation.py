@@ -2,7 +2,8 @@
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -46,6 +47,11 @@ class Discretization(ABC):
 
     def admit(self, u: Field) -> None:  # noqa: B027
         """Turn initial values into a state of the equation, a velocity into one without divergence for instance."""
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Leave what is remembered from step to step as it was: inside, march other states than the simulation's."""
+        yield
 
 
 class Equation(ABC):

@@ -1,7 +1,8 @@
 """Incompressible Navier–Stokes, u_t + ∇·(u u) = −∇p + ν∇²u + f, ∇·u = 0, on a staggered grid in two or three dimensions."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -201,6 +202,21 @@ class StaggeredScheme(Discretization):
         self._project(velocity, 1.0)
         self._margins.store(velocity, u.memory)
         self._forget_pressure()
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Put the pressures, by which the next solve begins, back at the end."""
+        now = self._flat_pressure, self._pressure_before
+        kept = [self._device.allocate(memory.shape, memory.dtype) for memory in now]
+        for memory, copy in zip(now, kept, strict=True):
+            copy.copy_from(memory)
+        clock, times, iterations = self._clock, self._times, self.iterations
+        try:
+            yield
+        finally:
+            for memory, copy in zip(now, kept, strict=True):
+                memory.copy_from(copy)
+            self._clock, self._times, self.iterations = clock, times, iterations
 
     def divergence(self, u: Field) -> float:
         """Return max |∇·u| over the cells of the whole grid."""
