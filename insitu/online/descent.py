@@ -71,7 +71,7 @@ class Descent:
         held = buffer.here(torch.arange(buffer.pairs))
         errors = torch.zeros(3, dtype=self._weights[0].dtype, device=self._device)
         try:
-            for part in held.split(self.most):
+            for part in held.split(self.most) if len(held) else ():
                 pairs = buffer.gather(part)
                 share = len(part) / buffer.pairs
                 errors[0] += share * self._error(pairs, self._outputs(pairs))

@@ -167,7 +167,7 @@ class OnlineTrainer:
                 )
             self.record.loss.append(loss)
         is_new = not self.record.validation or self.record.validation[-1][0] < self.record.steps
-        if is_new and self.validation.pairs >= size_of(self._comm):
+        if is_new and self.validation.pairs:
             errors = self.descent.evaluate(self.validation)
             if errors is not None:
                 self.record.validation.append([self.record.steps, *errors.tolist()])
