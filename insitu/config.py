@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from insitu.case_errors import CaseError, one_sentence
 from insitu.exact import Exact
 from insitu.models import DMD, LSTM, Forecaster, Persistence
+from insitu.online import Online
 from insitu.reduction import POD
+from insitu.training import seeded
 from solver import Equation, Grid, SolverError
 
 __all__ = [
@@ -238,6 +241,8 @@ class Case:
         Which snapshots are kept.
     learning
         What is learnt from them.
+    online
+        A model of the state that is trained while the simulation runs; null: none.
     convergence
         What `insitu converge` checks; a run ignores it.
     """
@@ -252,6 +257,7 @@ class Case:
     ranks: tuple[int, ...] | None = None
     sampling: Sampling = field(default_factory=Sampling)
     learning: Learning = field(default_factory=Learning)
+    online: Online | None = None
     convergence: Convergence = field(default_factory=Convergence)
 
 
@@ -275,7 +281,7 @@ def add_case(parser: ArgumentParser) -> None:
 
 
 def instantiate(parser: ArgumentParser, settings: Namespace) -> Case:
-    """Return the case of parsed settings.
+    """Return the case of parsed settings; networks in it begin with weights of ``online.seed``.
 
     Raises
     ------
@@ -283,7 +289,8 @@ def instantiate(parser: ArgumentParser, settings: Namespace) -> Case:
         A value is outside its range.
     """
     try:
-        made = parser.instantiate(settings)
+        with seeded(settings.get("online.seed", 0), torch.device("cpu")):
+            made = parser.instantiate(settings)
     except (ArgumentError, ValueError) as error:
         if isinstance(error, SolverError | CaseError):
             raise

@@ -12,11 +12,13 @@ from torch import Tensor
 from insitu.bridge import on_stream, torch_device
 from insitu.config import Case, CaseError, Learning, load_case
 from insitu.forecasting import SplitResult, evaluate_split
+from insitu.online.run import OnlineRun
 from insitu.report import (
     Report,
     draw_field,
     prepare_folder,
     provenance,
+    save_online,
     save_snapshots,
     save_split,
 )
@@ -105,12 +107,16 @@ def run_case(
         window = _window(case, schedule.snapshots)
         size = simulation.u.interior.size
         sampler = Sampler(device, size, window, schedule.every, case.dtype)
+        online = OnlineRun(case.online, simulation, sampler) if case.online else None
 
     try:
         with on_stream(device):
             with ledger.stage("time loop") as loop:
-                time = case.time
-                for moment in sampler.follow(simulation, time.until, time.steps, schedule.interval):
+                time, most = case.time, online.steps_at_once if online else None
+                moments = sampler.follow(
+                    simulation, time.until, time.steps, schedule.interval, most
+                )
+                for moment in online.beside(moments) if online else moments:
                     progress("time loop", moment.step, schedule.steps)
                 loop.sampled = sampler.taken * sampler.snapshot_bytes
             with ledger.stage("check"):
@@ -120,6 +126,8 @@ def run_case(
                 draw_field(folder, simulation, sampler, ledger)
                 first = results[case.learning.splits[0]]
                 save_split(folder, simulation, sampler.moments, first, ledger)
+                if online:
+                    save_online(folder, online, report)
     except DeviceError as error:
         report.fail(error)
         raise RuntimeError(f"the device failed during the run: {error}") from error

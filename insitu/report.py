@@ -22,6 +22,7 @@ from insitu.collectives import on_first
 from insitu.config import CaseError, as_yaml
 from insitu.field_figures import draw_evolution, draw_mode_shapes
 from insitu.forecasting import SplitResult
+from insitu.online.run import OnlineRun
 from insitu.sampler import Sampler
 from insitu.timing import Ledger, of_all_ranks
 from insitu.views import View
@@ -33,6 +34,7 @@ __all__ = [
     "finite",
     "prepare_folder",
     "provenance",
+    "save_online",
     "save_snapshots",
     "save_split",
 ]
@@ -44,6 +46,7 @@ _OUTPUTS = (
     "series.csv",
     "basis.npz",
     "model.pt",
+    "online.pt",
     "snapshots.npz",
     "forecast.npz",
 )
@@ -74,6 +77,8 @@ class Report:
         the rank that wrote this.
     learning
         By split: rank, spans, projection error, and for each model rel-L2 of the free rollout and the one-step R².
+    online
+        What was trained while the simulation ran, see `insitu.online.run.OnlineRun.summary`; empty where nothing was.
     """
 
     case: Mapping[str, Any]
@@ -84,6 +89,7 @@ class Report:
     sampling: dict[str, Any] = field(default_factory=dict)
     stages: list[dict[str, Any]] = field(default_factory=list)
     learning: dict[str, Any] = field(default_factory=dict)
+    online: dict[str, Any] = field(default_factory=dict)
 
     def add_simulation(self, simulation: Simulation, sampler: Sampler, ledger: Ledger) -> None:
         """Take over where the simulation stands and what was sampled."""
@@ -280,6 +286,14 @@ def save_split(
     }
     if records:
         figures.draw_training(pictures / "training.png", records)
+
+
+def save_online(folder: Path, online: OnlineRun, report: Report) -> None:
+    """Report the training that went on beside the simulation, write its module and draw its losses; rank 0 does for all."""
+    report.online = online.summary()
+    if online.simulation.ranks.rank == 0:
+        online.save(folder / "online.pt")
+        figures.draw_online(folder / "figures" / "online.png", report.online)
 
 
 def part_name(file: Path, simulation: Simulation) -> Path:
