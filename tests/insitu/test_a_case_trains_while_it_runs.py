@@ -93,7 +93,6 @@ def test_a_surrogate_gets_its_statistics_and_its_interval(run):
         "class_path": "insitu.surrogates.Surrogate",
         "init_args": {"core": core, "components": 1, "parameters": 1},
     }
-    pytest.importorskip("insitu.surrogates")
     _, folder = run("one", **(ONLINE | {"model": surrogate, "parameters": ["nu"], "stride": 2}))
     state = torch.load(folder / "online.pt", weights_only=False)
     assert state["_extra_state"].item() == pytest.approx(0.04)
