@@ -49,7 +49,7 @@ ORDER = [
     ["insitu.refinement"],
     ["insitu.config", "insitu.launch", "insitu.sampler", "insitu.timing", "insitu.figures"],
     ["insitu.information", "insitu.views"],
-    ["insitu.field_figures", "insitu.forecasting", "insitu.schedule"],
+    ["insitu.ensembles", "insitu.field_figures", "insitu.forecasting", "insitu.schedule"],
     ["insitu.report", "insitu.resume"],
     ["insitu.pipeline", "insitu.convergence"],
     ["insitu"],

@@ -26,7 +26,7 @@ def field(points, channels, dtype=torch.float64):
 )
 def test_a_step_of_a_block_is_that_of_the_grid(comm, points, wraps, dtype, staged):
     axes, kernel = len(points), 5 if len(points) == 1 else 3
-    core = frozen(ResidualCNN(axes, 2, 2, 4, kernel, (1, 2), wraps), dtype)
+    core = frozen(ResidualCNN(axes, 2, 2, wraps, 4, kernel, (1, 2)), dtype)
     surrogate, whole = Surrogate(core, 2), field(points, 2, dtype)
     surrogate.fit_statistics(whole, whole + 0.1 * whole.flip(0))
     grid = block_of(comm, points, wraps)
@@ -35,7 +35,9 @@ def test_a_step_of_a_block_is_that_of_the_grid(comm, points, wraps, dtype, stage
 
 def test_statistics_of_blocks_are_those_of_the_grid(comm):
     grid, whole = block_of(comm, (23, 18)), field((23, 18), 2)
-    expected, found = (Surrogate(ResidualCNN(2, 2, 2, 2, 3, ()).double(), 2) for _ in range(2))
+    expected, found = (
+        Surrogate(ResidualCNN(2, 2, 2, True, 2, 3, ()).double(), 2) for _ in range(2)
+    )
     expected.fit_statistics(whole, whole * 1.5)
     found.fit_statistics(part(grid, whole), part(grid, whole * 1.5), comm=comm)
     for name, values in expected.named_buffers():
@@ -45,7 +47,7 @@ def test_statistics_of_blocks_are_those_of_the_grid(comm):
 
 @pytest.mark.ranks(2, 3, 4)
 def test_a_global_core_is_refused_on_blocks(comm):
-    surrogate = Surrogate(FNO((3,), 1, 1, 4), 1)
+    surrogate = Surrogate(FNO(1, 1, 1, True, 3, 4), 1)
     with pytest.raises(ValueError, match="Surrogate sees as far as its part: FNO states that it"):
         FieldModel(surrogate, Device.open("Serial"), block_of(comm, (24,)))
 
@@ -61,7 +63,7 @@ def test_training_on_shared_members_is_that_of_one_rank(comm):
     alone, shared = [], []
     for found, here, ranks in ((alone, slice(None), None), (shared, block(comm, 9), comm)):
         with seeded(0, torch.device("cpu")):
-            model = Surrogate(ResidualCNN(1, 2, 1, 4, 3, (1,)).double(), 1, parameters=1)
+            model = Surrogate(ResidualCNN(1, 2, 1, True, 4, 3, (1,)).double(), 1, parameters=1)
         found += [fit(model, runs.of(here), settings, 2, comm=ranks), model]
     assert shared[0].validation_loss == pytest.approx(alone[0].validation_loss, rel=1e-6, abs=0)
     assert alone[0].loss[-1] < 0.9 * alone[0].loss[0]
