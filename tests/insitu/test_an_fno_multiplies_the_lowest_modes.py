@@ -85,6 +85,18 @@ def test_a_finer_grid_has_the_same_values(is_periodic, bound):
     assert difference.abs().max() < bound * found[64].abs().max()
 
 
+def test_an_axis_with_sides_knows_where_it_is_and_that_it_ends():
+    flat, u = torch.ones(1, 1, 24, dtype=torch.float64), field(1, (24,))
+    knows, ends, neither = (
+        awake(
+            made(lambda periodic=periodic, margin=margin: FNO(1, 1, 1, periodic, 3, 4, 4, margin))
+        )
+        for periodic, margin in ((False, 0.0), (False, 0.25), (True, 0.25))
+    )
+    assert knows(flat).std() > 1e-3 and neither(flat).std() < 1e-12
+    assert (knows(u) - ends(u)).abs().max() > 1e-3
+
+
 def test_every_cell_counts():
     assert influence_of(Surrogate(FNO(1, 1, 1, True, 3, 4), 1), 1).cells == (math.inf,)
 
