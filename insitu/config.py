@@ -17,6 +17,7 @@ from insitu.exact import Exact
 from insitu.models import DMD, LSTM, Forecaster, Persistence
 from insitu.online import Online
 from insitu.reduction import POD
+from insitu.surrogates import Surrogates
 from insitu.training import seeded
 from solver import Equation, Grid, SolverError
 
@@ -128,6 +129,8 @@ class Learning:
         The forecasting model.
     baselines
         Models reported beside it.
+    surrogates
+        Models of the whole state, reported beside them; null trains none.
     """
 
     train_fraction: float = 0.5
@@ -135,6 +138,7 @@ class Learning:
     reduction: POD = field(default_factory=lambda: POD(rank=3))
     model: Forecaster = field(default_factory=LSTM)
     baselines: list[Forecaster] = field(default_factory=lambda: [DMD(), Persistence()])
+    surrogates: Surrogates | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.train_fraction < 1:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from insitu.bridge import on_stream, torch_device
 from insitu.config import Case, CaseError, Learning, load_case
+from insitu.ensembles import require_whole_members, trajectories
 from insitu.forecasting import SplitResult, evaluate_split
 from insitu.online.run import OnlineRun
 from insitu.report import (
@@ -21,9 +22,11 @@ from insitu.report import (
     save_online,
     save_snapshots,
     save_split,
+    save_surrogates,
 )
 from insitu.sampler import Sampler
 from insitu.schedule import schedule_of
+from insitu.surrogates import evaluate_surrogates
 from insitu.timing import Ledger
 from insitu.training import TrainingRecord
 from solver import Device, DeviceError, Simulation, name_of_run, thread_count
@@ -103,6 +106,8 @@ def run_case(
             comm,
             case.ranks,
         )
+        if case.learning.surrogates:
+            require_whole_members(simulation)
         schedule = schedule_of(simulation, case.time, case.sampling)
         window = _window(case, schedule.snapshots)
         size = simulation.u.interior.size
@@ -122,6 +127,7 @@ def run_case(
             with ledger.stage("check"):
                 sampler.check(simulation)
             results = learn(case.learning, sampler.snapshots, report, ledger, progress, comm)
+            learn_fields(case.learning, simulation, sampler, report, folder, ledger, progress)
             with ledger.stage("report"):
                 draw_field(folder, simulation, sampler, ledger)
                 first = results[case.learning.splits[0]]
@@ -167,6 +173,39 @@ def learn(
         )
         report.add_split(split, results[split])
     return results
+
+
+def learn_fields(
+    settings: Learning,
+    simulation: Simulation,
+    sampler: Sampler,
+    report: Report,
+    folder: Path,
+    ledger: Ledger,
+    progress: Progress = _silent,
+) -> None:
+    """Train the surrogates on the members' snapshots, on their device, report and save them; all ranks call it."""
+    if settings.surrogates is None:
+        return
+    moments = sampler.moments
+    train = int(len(moments) * settings.train_fraction)
+
+    def tell(epoch: int, record: TrainingRecord) -> None:
+        progress("training, surrogates, epochs", epoch + 1, None)
+
+    with ledger.stage("surrogates"):
+        found = evaluate_surrogates(
+            settings.surrogates,
+            trajectories(simulation, sampler),
+            train,
+            simulation.grid.is_periodic,
+            moments[1].time - moments[0].time,
+            tell,
+            simulation.comm,
+        )
+    report.add_surrogates(found)
+    if simulation.ranks.rank == 0:
+        save_surrogates(folder, found)
 
 
 def _window(case: Case, total: int) -> int:

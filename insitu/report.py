@@ -24,6 +24,7 @@ from insitu.field_figures import draw_evolution, draw_mode_shapes
 from insitu.forecasting import SplitResult
 from insitu.online.run import OnlineRun
 from insitu.sampler import Sampler
+from insitu.surrogates import SurrogateForecast
 from insitu.timing import Ledger, of_all_ranks
 from insitu.views import View
 from solver import Device, DivergenceError, Moment, Simulation, build_information
@@ -37,6 +38,7 @@ __all__ = [
     "save_online",
     "save_snapshots",
     "save_split",
+    "save_surrogates",
 ]
 
 _OUTPUTS = (
@@ -47,6 +49,7 @@ _OUTPUTS = (
     "basis.npz",
     "model.pt",
     "online.pt",
+    "surrogates.pt",
     "snapshots.npz",
     "forecast.npz",
 )
@@ -79,6 +82,8 @@ class Report:
         By split: rank, spans, projection error, and for each model rel-L2 of the free rollout and the one-step R².
     online
         What was trained while the simulation ran, see `insitu.online.run.OnlineRun.summary`; empty where nothing was.
+    surrogates
+        By core: rel-L2 of the free rollout over the forecast span, and over members never seen, beside that of persistence.
     """
 
     case: Mapping[str, Any]
@@ -90,6 +95,7 @@ class Report:
     stages: list[dict[str, Any]] = field(default_factory=list)
     learning: dict[str, Any] = field(default_factory=dict)
     online: dict[str, Any] = field(default_factory=dict)
+    surrogates: dict[str, Any] = field(default_factory=dict)
 
     def add_simulation(self, simulation: Simulation, sampler: Sampler, ledger: Ledger) -> None:
         """Take over where the simulation stands and what was sampled."""
@@ -132,6 +138,21 @@ class Report:
             },
         }
 
+    def add_surrogates(self, found: Mapping[str, SurrogateForecast]) -> None:
+        """Take over the numbers of the surrogates."""
+        self.surrogates = {
+            name: {
+                "field_error": each.field_error,
+                "persistence_error": each.persistence_error,
+                "unseen_error": each.unseen_error,
+                "unseen_persistence_error": each.unseen_persistence_error,
+                "weights": sum(weight.numel() for weight in each.surrogate.parameters()),
+                "epochs": len(each.training.loss),
+                "seconds": each.training.seconds,
+            }
+            for name, each in found.items()
+        }
+
     def fail(self, error: BaseException) -> None:
         """Note what ended the run early."""
         self.status = "diverged" if isinstance(error, DivergenceError) else "failed"
@@ -149,6 +170,10 @@ class Report:
                 for name, m in numbers["models"].items()
             ]
             lines.append(f"{split:<10} {'(projection)':<12} {numbers['projection_error']:>12.4f}")
+        for name, numbers in self.surrogates.items():
+            lines.append(f"{'surrogate':<10} {name:<12} {numbers['field_error']:>12.4f}")
+            if numbers["unseen_error"] is not None:
+                lines.append(f"{'':<10} {'- unseen':<12} {numbers['unseen_error']:>12.4f}")
         return "\n".join(lines)
 
     def write(self, folder: Path) -> None:
@@ -294,6 +319,12 @@ def save_online(folder: Path, online: OnlineRun, report: Report) -> None:
     if online.simulation.ranks.rank == 0:
         online.save(folder / "online.pt")
         figures.draw_online(folder / "figures" / "online.png", report.online)
+
+
+def save_surrogates(folder: Path, found: Mapping[str, SurrogateForecast]) -> None:
+    """Write the weights, statistics and intervals of the surrogates, by core: ``surrogates.pt``."""
+    states = {name: each.surrogate.state_dict() for name, each in found.items()}
+    torch.save(states, folder / "surrogates.pt")
 
 
 def part_name(file: Path, simulation: Simulation) -> Path:

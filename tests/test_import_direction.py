@@ -56,7 +56,7 @@ ORDER = [
         "insitu.takeover",
         "insitu.views",
     ],
-    ["insitu.field_figures", "insitu.forecasting", "insitu.schedule"],
+    ["insitu.ensembles", "insitu.field_figures", "insitu.forecasting", "insitu.schedule"],
     ["insitu.report", "insitu.resume"],
     ["insitu.pipeline", "insitu.convergence"],
     ["insitu"],

@@ -1,6 +1,7 @@
 """Models of the whole state, which step a field by a fixed interval."""
 
 from insitu.surrogates.base import Surrogate
+from insitu.surrogates.evaluation import SurrogateForecast, Surrogates, evaluate_surrogates
 from insitu.surrogates.fitting import Trajectories, fit
 from insitu.surrogates.fno import FNO
 from insitu.surrogates.patches import PatchCore
@@ -13,6 +14,9 @@ __all__ = [
     "ReducedCore",
     "ResidualCNN",
     "Surrogate",
+    "SurrogateForecast",
+    "Surrogates",
     "Trajectories",
+    "evaluate_surrogates",
     "fit",
 ]

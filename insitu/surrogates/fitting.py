@@ -31,7 +31,7 @@ class Trajectories:
     Raises
     ------
     ValueError
-        There is no member, or another number of parameters than of states.
+        There is another number of parameters than of states.
     """
 
     states: Float[Tensor, "members times components *points"]
@@ -39,9 +39,9 @@ class Trajectories:
 
     def __post_init__(self) -> None:
         runs = len(self.states) if self.parameters is None else len(self.parameters)
-        if not runs == len(self.states) > 0:
+        if runs != len(self.states):
             raise ValueError(
-                f"trajectories: expected parameters for each of {len(self.states)} members, at least one, got {runs}; give all"
+                f"trajectories: expected parameters for each of {len(self.states)} members, got {runs}; give all"
             )
 
     def __len__(self) -> int:
@@ -123,7 +123,7 @@ def fit(
     """
     with together(comm):
         inputs, targets, parameters = trajectories.pairs(steps)
-    share, each = Share.of(comm, len(trajectories)), len(inputs) // len(trajectories)
+    share, each = Share.of(comm, len(trajectories)), trajectories.states.shape[1] - steps
     held_out = math.ceil(share.total * settings.validation) * each
     if share.total == 1:
         held_out = math.ceil(each * settings.validation)

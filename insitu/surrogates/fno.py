@@ -22,18 +22,20 @@ class FNO(nn.Module):
 
     Parameters
     ----------
-    modes : sequence of int
-        Fourier modes 0 … modes − 1 that are kept along each axis, and their conjugates.
+    axes : int
+        Of the grid, 1 to 3.
     inputs : int
         Channels: components and parameters of the surrogate.
     outputs : int
         Channels: components of the surrogate.
+    is_periodic : bool or sequence of bool
+        Of all axes or of each.
+    modes : int or sequence of int
+        Fourier modes 0 … modes − 1 that are kept along all axes or along each, and their conjugates.
     width : int
         Channels inside.
     layers : int
         Of the form above.
-    is_periodic : bool or sequence of bool
-        Of all axes or of each.
     margin : float
         Length of the zeros, in lengths of the axis.
 
@@ -52,21 +54,23 @@ class FNO(nn.Module):
 
     def __init__(
         self,
-        modes: Sequence[int],
+        axes: int,
         inputs: int,
         outputs: int,
+        is_periodic: bool | Sequence[bool] = True,
+        modes: int | Sequence[int] = 16,
         width: int = 32,
         layers: int = 4,
-        is_periodic: bool | Sequence[bool] = True,
         margin: float = 0.125,
     ):
         super().__init__()
-        axes = len(modes)
+        modes = (modes,) * axes if isinstance(modes, int) else tuple(modes)
         self.is_periodic = (
             (is_periodic,) * axes if isinstance(is_periodic, bool) else tuple(is_periodic)
         )
-        _require(axes in _POINTWISE, "modes", "1 to 3 axes", axes)
+        _require(axes in _POINTWISE, "axes", "1, 2 or 3", axes)
         _require(len(self.is_periodic) == axes, "is_periodic", f"{axes} entries", is_periodic)
+        _require(len(modes) == axes, "modes", f"{axes} entries", modes)
         _require(margin >= 0, "margin", ">= 0", margin)
         sizes = {"inputs": inputs, "outputs": outputs, "width": width, "layers": layers}
         for name, value in {**sizes, "modes": min(modes)}.items():

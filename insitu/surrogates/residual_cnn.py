@@ -31,6 +31,8 @@ class ResidualCNN(nn.Sequential):
         Channels: components and parameters of the surrogate.
     outputs : int
         Channels: components of the surrogate.
+    is_periodic : bool or sequence of bool
+        Of all axes or of each, as `solver.Grid.is_periodic`.
     width : int
         Channels inside.
     kernel : int
@@ -38,8 +40,6 @@ class ResidualCNN(nn.Sequential):
     dilations : sequence of int
         One block for each: the distance of the points that its convolutions see. What moves c cells
         in an interval needs a network that sees c cells far.
-    is_periodic : bool or sequence of bool
-        Of all axes or of each, as `solver.Grid.is_periodic`.
 
     Raises
     ------
@@ -58,10 +58,10 @@ class ResidualCNN(nn.Sequential):
         axes: int,
         inputs: int,
         outputs: int,
+        is_periodic: bool | Sequence[bool] = True,
         width: int = 32,
         kernel: int = 5,
         dilations: Sequence[int] = (1, 2, 4, 2, 1),
-        is_periodic: bool | Sequence[bool] = True,
     ):
         periodic = (is_periodic,) * axes if isinstance(is_periodic, bool) else tuple(is_periodic)
         _require(axes in _CONVOLUTIONS, "axes", "1, 2 or 3", axes)

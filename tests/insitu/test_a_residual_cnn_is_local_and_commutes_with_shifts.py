@@ -13,7 +13,7 @@ SETTINGS = {1: (5, (1, 2)), 2: (3, (1, 2)), 3: (3, (1,))}
 
 def core(axes, is_periodic=True, dtype=torch.float64):
     kernel, dilations = SETTINGS[axes]
-    return frozen(ResidualCNN(axes, 2, 2, 4, kernel, dilations, is_periodic), dtype)
+    return frozen(ResidualCNN(axes, 2, 2, is_periodic, 4, kernel, dilations), dtype)
 
 
 def field(points, dtype=torch.float64, seed=1):

@@ -53,7 +53,7 @@ def test_the_layer_is_the_sum_over_its_modes(axes):
 @pytest.mark.parametrize("axes", [1, 2, 3])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_shape_precision_and_device_are_those_of_the_field(axes, dtype):
-    surrogate = Surrogate(made(lambda: FNO((3,) * axes, 3, 2, 4, 2), dtype), 2, parameters=1)
+    surrogate = Surrogate(made(lambda: FNO(axes, 3, 2, True, 3, 4, 2), dtype), 2, parameters=1)
     u, parameters = field(2, POINTS[axes], dtype), torch.rand(3, 1, dtype=dtype)
     assert torch.equal(surrogate(u, parameters), u)
     awake(surrogate.core)
@@ -65,7 +65,7 @@ def test_shape_precision_and_device_are_those_of_the_field(axes, dtype):
 
 def test_a_shift_along_a_periodic_axis_shifts_the_result():
     network, u = (
-        awake(made(lambda: FNO((3, 3), 1, 1, 4, is_periodic=(True, False)))),
+        awake(made(lambda: FNO(2, 1, 1, (True, False), 3, 4))),
         field(1, (12, 10)),
     )
     torch.testing.assert_close(network(u.roll(5, 2)), network(u).roll(5, 2), rtol=0, atol=1e-12)
@@ -74,7 +74,7 @@ def test_a_shift_along_a_periodic_axis_shifts_the_result():
 
 @pytest.mark.parametrize(("is_periodic", "bound"), [(True, 1e-9), (False, 2e-2)])
 def test_a_finer_grid_has_the_same_values(is_periodic, bound):
-    network = awake(made(lambda: FNO((4,), 1, 1, 6, 3, is_periodic)))
+    network = awake(made(lambda: FNO(1, 1, 1, is_periodic, 4, 6, 3)))
     found = {}
     for n in (64, 192):
         x = (torch.arange(n, dtype=torch.float64) + 0.5) / n
@@ -85,18 +85,30 @@ def test_a_finer_grid_has_the_same_values(is_periodic, bound):
     assert difference.abs().max() < bound * found[64].abs().max()
 
 
+def test_an_axis_with_sides_knows_where_it_is_and_that_it_ends():
+    flat, u = torch.ones(1, 1, 24, dtype=torch.float64), field(1, (24,))
+    knows, ends, neither = (
+        awake(
+            made(lambda periodic=periodic, margin=margin: FNO(1, 1, 1, periodic, 3, 4, 4, margin))
+        )
+        for periodic, margin in ((False, 0.0), (False, 0.25), (True, 0.25))
+    )
+    assert knows(flat).std() > 1e-3 and neither(flat).std() < 1e-12
+    assert (knows(u) - ends(u)).abs().max() > 1e-3
+
+
 def test_every_cell_counts():
-    assert influence_of(Surrogate(FNO((3,), 1, 1, 4), 1), 1).cells == (math.inf,)
+    assert influence_of(Surrogate(FNO(1, 1, 1, True, 3, 4), 1), 1).cells == (math.inf,)
 
 
 def test_bad_settings_are_one_sentence():
     with pytest.raises(
         ValueError, match="expected 7 points or more for 4 modes along axis 1, got 6"
     ):
-        FNO((2, 4), 1, 1, 4)(torch.ones(1, 1, 8, 6))
-    with pytest.raises(ValueError, match="modes = 1 to 3 axes, got 0"):
-        FNO((), 1, 1)
+        FNO(2, 1, 1, True, (2, 4), 4)(torch.ones(1, 1, 8, 6))
+    with pytest.raises(ValueError, match="axes = 1, 2 or 3, got 0"):
+        FNO(0, 1, 1)
     with pytest.raises(ValueError, match="width = >= 1, got 0"):
-        FNO((2,), 1, 1, 0)
+        FNO(1, 1, 1, width=0)
     with pytest.raises(ValueError, match="is_periodic = 1 entries"):
-        FNO((2,), 1, 1, 4, is_periodic=(True, False))
+        FNO(1, 1, 1, (True, False))

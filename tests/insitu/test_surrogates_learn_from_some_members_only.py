@@ -26,8 +26,8 @@ def advected(members, dtype=torch.float64, seed=0):
 
 def surrogate(core="cnn", dtype=torch.float64):
     cores = {
-        "cnn": lambda: ResidualCNN(1, 2, 1, 8, 5, (1,)),
-        "fno": lambda: FNO((3,), 2, 1, 8, 2),
+        "cnn": lambda: ResidualCNN(1, 2, 1, True, 8, 5, (1,)),
+        "fno": lambda: FNO(1, 2, 1, True, 3, 8, 2),
     }
     with seeded(0, CPU):
         return Surrogate(cores[core]().to(dtype), 1, parameters=1)
@@ -102,7 +102,7 @@ def test_pairs_never_cross_members():
 
 def test_bad_input_is_one_sentence():
     runs = advected(2)
-    with pytest.raises(ValueError, match="parameters for each of 2 members, at least one, got 3"):
+    with pytest.raises(ValueError, match="parameters for each of 2 members, got 3"):
         Trajectories(runs.states, torch.ones(3, 1))
     with pytest.raises(
         ValueError, match="more than 6 times to pair states with 6 after them, got 6"
