@@ -2,8 +2,9 @@
 
 import contextlib
 import io
+import math
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -11,7 +12,16 @@ from torch import Tensor
 
 from solver import mpi
 
-__all__ = ["fold", "on_first", "size_of", "together", "total", "total_on_first", "transfers"]
+__all__ = [
+    "fold",
+    "gathered",
+    "on_first",
+    "size_of",
+    "together",
+    "total",
+    "total_on_first",
+    "transfers",
+]
 
 Result = TypeVar("Result")
 
@@ -95,6 +105,40 @@ def fold(comm: Any, value: Tensor, combine: Callable[[Tensor, Tensor], Tensor]) 
             value = combine(value, _returned(other, value.device))
         step *= 2
     return value
+
+
+def gathered(comm: Any, root: int, value: Tensor, shapes: Sequence[Sequence[int]]) -> list[Tensor]:
+    """Bring one tensor of each rank to one of them.
+
+    Parameters
+    ----------
+    comm : mpi4py.MPI.Comm
+    root
+        The rank that gets them.
+    value
+        This rank's tensor, of one dtype (float32, float64 or int64) on every rank.
+    shapes
+        Of every rank's tensor, known to all.
+
+    Returns
+    -------
+    list of Tensor
+        In order of rank on `root`, on its own device; empty elsewhere.
+
+    Raises
+    ------
+    TypeError
+        Another dtype.
+    """
+    sent = _buffer(comm, value)
+    if comm.rank != root:
+        comm.Gatherv(sent, None, root)
+        return []
+    sizes = [math.prod(shape) for shape in shapes]
+    received = _empty(comm, value, (sum(sizes),))
+    comm.Gatherv(sent, [received, sizes], root)
+    parts = _returned(received, value.device).split(sizes)
+    return [part.view(tuple(shape)) for part, shape in zip(parts, shapes, strict=True)]
 
 
 def on_first(comm: Any, compute: Callable[[], Result], device: torch.device) -> Result:

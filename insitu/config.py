@@ -9,14 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from insitu.case_errors import CaseError, one_sentence
 from insitu.closure import ClosureSettings
 from insitu.exact import Exact
 from insitu.models import DMD, LSTM, Forecaster, Persistence
+from insitu.online import Online
 from insitu.reduction import POD
+from insitu.surrogates import Surrogates
 from insitu.takeover import TakeoverSettings
+from insitu.training import seeded
 from solver import Equation, Grid, SolverError
 
 __all__ = [
@@ -127,6 +131,8 @@ class Learning:
         The forecasting model.
     baselines
         Models reported beside it.
+    surrogates
+        Models of the whole state, reported beside them; null trains none.
     """
 
     train_fraction: float = 0.5
@@ -134,6 +140,7 @@ class Learning:
     reduction: POD = field(default_factory=lambda: POD(rank=3))
     model: Forecaster = field(default_factory=LSTM)
     baselines: list[Forecaster] = field(default_factory=lambda: [DMD(), Persistence()])
+    surrogates: Surrogates | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.train_fraction < 1:
@@ -240,6 +247,8 @@ class Case:
         Which snapshots are kept.
     learning
         What is learnt from them.
+    online
+        A model of the state that is trained while the simulation runs; null: none.
     takeover
         A surrogate that takes steps where the solver's kernels find it right; null: none. Constant steps.
     closure
@@ -263,14 +272,17 @@ class Case:
     ranks: tuple[int, ...] | None = None
     sampling: Sampling = field(default_factory=Sampling)
     learning: Learning = field(default_factory=Learning)
+    online: Online | None = None
     takeover: TakeoverSettings | None = None
     closure: ClosureSettings | None = None
     convergence: Convergence = field(default_factory=Convergence)
 
     def __post_init__(self) -> None:
-        if self.takeover is not None and self.closure is not None:
+        beside = [name for name in ("online", "takeover", "closure") if getattr(self, name)]
+        if len(beside) > 1:
             raise CaseError(
-                "a case has a takeover or a closure, got both; a surrogate cannot tell what a closure would add, leave one out"
+                f"a case has one of online, takeover and closure, got {' and '.join(beside)}; each would act on what the other "
+                "does, leave one out"
             )
 
 
@@ -294,7 +306,7 @@ def add_case(parser: ArgumentParser) -> None:
 
 
 def instantiate(parser: ArgumentParser, settings: Namespace) -> Case:
-    """Return the case of parsed settings.
+    """Return the case of parsed settings; networks in it begin with weights of ``online.seed``.
 
     Raises
     ------
@@ -302,7 +314,8 @@ def instantiate(parser: ArgumentParser, settings: Namespace) -> Case:
         A value is outside its range.
     """
     try:
-        made = parser.instantiate(settings)
+        with seeded(settings.get("online.seed", 0), torch.device("cpu")):
+            made = parser.instantiate(settings)
     except (ArgumentError, ValueError) as error:
         if isinstance(error, SolverError | CaseError):
             raise

@@ -15,6 +15,7 @@ __all__ = [
     "draw_field_evolution",
     "draw_modes",
     "draw_mode_forecasts",
+    "draw_online",
     "draw_singular_values",
     "draw_stage_times",
     "draw_training",
@@ -105,6 +106,27 @@ def draw_training(path: Path, records: Mapping[str, TrainingRecord]) -> None:
         ylabel="mean squared error, scaled",
         title="training (vertical line: weights kept)",
     )
+    axes.legend(frameon=False)
+    drawing.savefig(path)
+
+
+def draw_online(path: Path, online: Mapping[str, Any]) -> None:
+    """Draw the losses of a training beside the simulation over its steps; see `insitu.online.run.OnlineRun.summary`."""
+    drawing, (axes,) = figure(1, 1, 8.0, 4.0)
+    looks = online["validation"]
+    trained = online["loss"]
+    ends = np.linspace(0, online["steps"], len(trained) + 1)[1:]
+    axes.semilogy(ends, trained, color=COLOURS[0], label="training")
+    for colour, name in zip(COLOURS[1:], ("loss", "persistence"), strict=False):
+        label = "validation" if name == "loss" else name
+        axes.semilogy(
+            [look["step"] for look in looks],
+            [look[name] for look in looks],
+            ":",
+            color=colour,
+            label=label,
+        )
+    axes.set(xlabel="training step", ylabel="loss", title="training while the simulation ran")
     axes.legend(frameon=False)
     drawing.savefig(path)
 

@@ -12,17 +12,22 @@ from torch import Tensor
 from insitu.bridge import on_stream, torch_device
 from insitu.closure import Closure
 from insitu.config import Case, CaseError, Learning, load_case
+from insitu.ensembles import require_whole_members, trajectories
 from insitu.forecasting import SplitResult, evaluate_split
+from insitu.online.run import OnlineRun
 from insitu.report import (
     Report,
     draw_field,
     prepare_folder,
     provenance,
+    save_online,
     save_snapshots,
     save_split,
+    save_surrogates,
 )
 from insitu.sampler import Sampler
 from insitu.schedule import schedule_of
+from insitu.surrogates import evaluate_surrogates
 from insitu.takeover import Takeover
 from insitu.timing import Ledger
 from insitu.training import TrainingRecord
@@ -103,31 +108,37 @@ def run_case(
             comm,
             case.ranks,
         )
+        if case.learning.surrogates:
+            require_whole_members(simulation)
         schedule = schedule_of(simulation, case.time, case.sampling)
         window = _window(case, schedule.snapshots)
         size = simulation.u.interior.size
         sampler = Sampler(device, size, window, schedule.every, case.dtype)
+        online = OnlineRun(case.online, simulation, sampler) if case.online else None
         driver = _driver(case, simulation, sampler)
 
     try:
         with on_stream(device):
             with ledger.stage("time loop") as loop:
-                time = case.time
+                time, most = case.time, online.steps_at_once if online else None
                 moments = (
                     driver.follow(time.until, time.steps)
                     if driver
-                    else sampler.follow(simulation, time.until, time.steps, schedule.interval)
+                    else sampler.follow(simulation, time.until, time.steps, schedule.interval, most)
                 )
-                for moment in moments:
+                for moment in online.beside(moments) if online else moments:
                     progress("time loop", moment.step, schedule.steps)
                 loop.sampled = sampler.taken * sampler.snapshot_bytes
             with ledger.stage("check"):
                 sampler.check(simulation)
             results = learn(case.learning, sampler.snapshots, report, ledger, progress, comm)
+            learn_fields(case.learning, simulation, sampler, report, folder, ledger, progress)
             with ledger.stage("report"):
                 draw_field(folder, simulation, sampler, ledger)
                 first = results[case.learning.splits[0]]
                 save_split(folder, simulation, sampler.moments, first, ledger)
+                if online:
+                    save_online(folder, online, report)
     except DeviceError as error:
         report.fail(error)
         raise RuntimeError(f"the device failed during the run: {error}") from error
@@ -176,6 +187,39 @@ def _driver(case: Case, simulation: Simulation, sampler: Sampler) -> Takeover | 
         dt = next(iter(simulation.plan(case.time.until, case.time.steps)))[0]
         return case.takeover.build(simulation, dt, sampler)
     return case.closure.build(simulation, sampler) if case.closure is not None else None
+
+
+def learn_fields(
+    settings: Learning,
+    simulation: Simulation,
+    sampler: Sampler,
+    report: Report,
+    folder: Path,
+    ledger: Ledger,
+    progress: Progress = _silent,
+) -> None:
+    """Train the surrogates on the members' snapshots, on their device, report and save them; all ranks call it."""
+    if settings.surrogates is None:
+        return
+    moments = sampler.moments
+    train = int(len(moments) * settings.train_fraction)
+
+    def tell(epoch: int, record: TrainingRecord) -> None:
+        progress("training, surrogates, epochs", epoch + 1, None)
+
+    with ledger.stage("surrogates"):
+        found = evaluate_surrogates(
+            settings.surrogates,
+            trajectories(simulation, sampler),
+            train,
+            simulation.grid.is_periodic,
+            moments[1].time - moments[0].time,
+            tell,
+            simulation.comm,
+        )
+    report.add_surrogates(found)
+    if simulation.ranks.rank == 0:
+        save_surrogates(folder, found)
 
 
 def _window(case: Case, total: int) -> int:

@@ -22,7 +22,9 @@ from insitu.collectives import on_first
 from insitu.config import CaseError, as_yaml
 from insitu.field_figures import draw_evolution, draw_mode_shapes
 from insitu.forecasting import SplitResult
+from insitu.online.run import OnlineRun
 from insitu.sampler import Sampler
+from insitu.surrogates import SurrogateForecast
 from insitu.timing import Ledger, of_all_ranks
 from insitu.views import View
 from solver import Device, DivergenceError, Moment, Simulation, build_information
@@ -33,8 +35,10 @@ __all__ = [
     "finite",
     "prepare_folder",
     "provenance",
+    "save_online",
     "save_snapshots",
     "save_split",
+    "save_surrogates",
 ]
 
 _OUTPUTS = (
@@ -44,6 +48,8 @@ _OUTPUTS = (
     "series.csv",
     "basis.npz",
     "model.pt",
+    "online.pt",
+    "surrogates.pt",
     "snapshots.npz",
     "forecast.npz",
 )
@@ -74,6 +80,10 @@ class Report:
         the rank that wrote this.
     learning
         By split: rank, spans, projection error, and for each model rel-L2 of the free rollout and the one-step R².
+    online
+        What was trained while the simulation ran, see `insitu.online.run.OnlineRun.summary`; empty where nothing was.
+    surrogates
+        By core: rel-L2 of the free rollout over the forecast span, and over members never seen, beside that of persistence.
     driver
         Of a takeover: every decision, the estimated error at the end, and whether it may be above the tolerance. Of a closure:
         the evaluations of its model.
@@ -87,6 +97,8 @@ class Report:
     sampling: dict[str, Any] = field(default_factory=dict)
     stages: list[dict[str, Any]] = field(default_factory=list)
     learning: dict[str, Any] = field(default_factory=dict)
+    online: dict[str, Any] = field(default_factory=dict)
+    surrogates: dict[str, Any] = field(default_factory=dict)
     driver: dict[str, Any] = field(default_factory=dict)
 
     def add_simulation(self, simulation: Simulation, sampler: Sampler, ledger: Ledger) -> None:
@@ -130,6 +142,21 @@ class Report:
             },
         }
 
+    def add_surrogates(self, found: Mapping[str, SurrogateForecast]) -> None:
+        """Take over the numbers of the surrogates."""
+        self.surrogates = {
+            name: {
+                "field_error": each.field_error,
+                "persistence_error": each.persistence_error,
+                "unseen_error": each.unseen_error,
+                "unseen_persistence_error": each.unseen_persistence_error,
+                "weights": sum(weight.numel() for weight in each.surrogate.parameters()),
+                "epochs": len(each.training.loss),
+                "seconds": each.training.seconds,
+            }
+            for name, each in found.items()
+        }
+
     def fail(self, error: BaseException) -> None:
         """Note what ended the run early."""
         self.status = "diverged" if isinstance(error, DivergenceError) else "failed"
@@ -147,6 +174,10 @@ class Report:
                 for name, m in numbers["models"].items()
             ]
             lines.append(f"{split:<10} {'(projection)':<12} {numbers['projection_error']:>12.4f}")
+        for name, numbers in self.surrogates.items():
+            lines.append(f"{'surrogate':<10} {name:<12} {numbers['field_error']:>12.4f}")
+            if numbers["unseen_error"] is not None:
+                lines.append(f"{'':<10} {'- unseen':<12} {numbers['unseen_error']:>12.4f}")
         return "\n".join(lines)
 
     def write(self, folder: Path) -> None:
@@ -284,6 +315,20 @@ def save_split(
     }
     if records:
         figures.draw_training(pictures / "training.png", records)
+
+
+def save_online(folder: Path, online: OnlineRun, report: Report) -> None:
+    """Report the training that went on beside the simulation, write its module and draw its losses; rank 0 does for all."""
+    report.online = online.summary()
+    if online.simulation.ranks.rank == 0:
+        online.save(folder / "online.pt")
+        figures.draw_online(folder / "figures" / "online.png", report.online)
+
+
+def save_surrogates(folder: Path, found: Mapping[str, SurrogateForecast]) -> None:
+    """Write the weights, statistics and intervals of the surrogates, by core: ``surrogates.pt``."""
+    states = {name: each.surrogate.state_dict() for name, each in found.items()}
+    torch.save(states, folder / "surrogates.pt")
 
 
 def part_name(file: Path, simulation: Simulation) -> Path:

@@ -99,6 +99,10 @@ class Sampler:
             return ring[:newest]
         return torch.cat([ring[newest:], ring[:newest]])
 
+    def newest(self, count: int) -> Float[Tensor, "newest dof"]:
+        """Return the last snapshots, (count, dof), oldest first, a view of the ring; at most those since `follow` yielded."""
+        return self._ring[self._recorder.count - count : self._recorder.count]
+
     def due(self, moment: Moment) -> bool:
         """Whether a snapshot is to be taken now."""
         return moment.step > 0 and moment.step % self.every == 0
@@ -115,6 +119,7 @@ class Sampler:
         until: float | None = None,
         steps: int | None = None,
         interval: float | None = None,
+        most: int | None = None,
     ) -> Iterator[Moment]:
         """Advance the simulation with as few launches as the ring allows, recording; yield after each.
 
@@ -126,6 +131,8 @@ class Sampler:
         interval
             Simulated time between snapshots, met exactly, instead of every so many steps: for steps that vary. They are then
             copied by `take`.
+        most
+            Steps between two yields at most, where they do not vary.
 
         Raises
         ------
@@ -136,11 +143,13 @@ class Sampler:
             yield from self._follow_times(simulation, until, steps, interval)
             return
         for dt, count in simulation.plan(until, steps):
-            yield from self.record(simulation, dt, count)
+            yield from self.record(simulation, dt, count, most)
 
-    def record(self, simulation: Simulation, dt: float, count: int) -> Iterator[Moment]:
+    def record(
+        self, simulation: Simulation, dt: float, count: int, most: int | None = None
+    ) -> Iterator[Moment]:
         """Advance the simulation by ``count`` steps of ``dt`` as `follow` does, for drivers that plan the steps themselves."""
-        most = max(1, _BURST_WORK // simulation.work)
+        most = min(most or _BURST_WORK, max(1, _BURST_WORK // simulation.work))
         while count:
             self._turn_if_full()
             burst = min(count, most, self._recorder.steps_until_full(simulation.step))

@@ -44,6 +44,9 @@ class Training:
         Seed of the weights and of the order of the batches.
     optimizer
         Class path of a torch optimizer that takes `lr`.
+    final_rate
+        Fraction of the learning rate in the last epoch, reached along half a cosine; 1 keeps the
+        rate. Source: Loshchilov & Hutter 2017, arXiv:1608.03983.
 
     Raises
     ------
@@ -58,15 +61,24 @@ class Training:
     validation: float = 0.2
     seed: int = 0
     optimizer: str = "torch.optim.Adam"
+    final_rate: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "patience"):
             _require(getattr(self, name) >= 1, name, ">= 1", getattr(self, name))
         rate = self.learning_rate
         _require(0 < rate < math.inf, "learning_rate", "a finite number > 0", rate)
+        _require(0 <= self.final_rate <= 1, "final_rate", "in [0, 1]", self.final_rate)
         _require(0 <= self.validation < 1, "validation", "in [0, 1)", self.validation)
         _require(0 <= self.seed < 2**63, "seed", "in [0, 2^63)", self.seed)
         _optimizer_class(self.optimizer)
+
+    def rate(self, epoch: int) -> float:
+        """Return the learning rate in an epoch, counted from 0."""
+        if self.epochs == 1:
+            return self.learning_rate
+        rest = (1 + math.cos(math.pi * epoch / (self.epochs - 1))) / 2
+        return self.learning_rate * (self.final_rate + (1 - self.final_rate) * rest)
 
 
 @dataclass
@@ -110,6 +122,7 @@ def train(
     settings: Training,
     progress: Progress | None = None,
     comm: Any = None,
+    held_out: int | None = None,
 ) -> TrainingRecord:
     """Fit `module` to the pairs by stochastic gradient descent on ⟨(module(x) − y)²⟩.
 
@@ -138,6 +151,9 @@ def train(
         Called as progress(epoch, record) after each epoch, on every rank.
     comm : mpi4py.MPI.Comm, optional
         The ranks that share the pairs; all of them call this. None: this one has all.
+    held_out : int, optional
+        Pairs for validation, the last ones of all ranks together; where it is left out,
+        `settings.validation` of them.
 
     Returns
     -------
@@ -155,7 +171,9 @@ def train(
     with together(comm):
         _require_finite(inputs, targets)
     share = Share.of(comm, len(inputs))
-    held_out = _held_out(share.total, settings.validation)
+    if held_out is None:
+        held_out = math.ceil(share.total * settings.validation)
+    _require_pairs(share.total, held_out, settings.validation)
     split = share.total - held_out
     parameters = list(module.parameters())
     optimizer = _optimizer_class(settings.optimizer)(parameters, lr=settings.learning_rate)
@@ -164,6 +182,8 @@ def train(
     with seeded(settings.seed, inputs.device) as generator, replica(module, comm) as parallel:
         best = copy.deepcopy(module.state_dict())
         for epoch in range(settings.epochs):
+            for group in optimizer.param_groups:
+                group["lr"] = settings.rate(epoch)
             errors = [
                 _run_epoch(parallel, optimizer, pairs, torch.randperm(split, generator=generator)),
                 _evaluate(module, pairs, torch.arange(split, share.total)),
@@ -281,15 +301,13 @@ def _store(module: nn.Module, best: dict[str, Any]) -> None:
         best[name].copy_(value)
 
 
-def _held_out(pairs: int, fraction: float) -> int:
-    held_out = math.ceil(pairs * fraction)
+def _require_pairs(pairs: int, held_out: int, fraction: float) -> None:
     if pairs - held_out < 1:
         raise ValueError(
             f"training: expected at least {2 if fraction else 1} pairs of window and target with "
             f"training.validation = {fraction}, got {pairs}; sample a longer series or lower "
             "training.validation"
         )
-    return held_out
 
 
 def _require_finite(*tensors: Tensor) -> None:

@@ -13,6 +13,7 @@ from solver import _occa
 from solver.device import Device
 from solver.grid import Grid
 from solver.threads import thread_count
+from solver.tiles import Axis, tiles_in_order
 
 _UNLIMITED = 1 << 30
 _VECTOR = 64  # bytes
@@ -64,35 +65,6 @@ class Plan:
     reach: int = 0
     order: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0, np.int32))
     inner: int = 0
-
-
-@dataclass(frozen=True)
-class _Axis:
-    """How tiles lie along an axis: their cores, what they load, and the points of other ranks beyond the block."""
-
-    points: int
-    low: int
-    high: int
-    core: int
-    margin: int
-    width: int | None  # None: a tile loads its core and its margins, as far as there are points
-    is_cut: bool
-
-    @property
-    def tiles(self) -> int:
-        return -(-self.points // self.core)
-
-    def inner(self) -> np.ndarray:
-        """Return whether each tile loads points of this block only."""
-        first = self.core * np.arange(self.tiles)
-        start = np.maximum(first - self.margin, -self.low)
-        if self.width is None:
-            last = np.minimum(first + self.core, self.points)
-            stop = np.minimum(last + self.margin, self.points + self.high)
-        else:
-            start = np.minimum(start, self.points + self.high - self.width)
-            stop = start + self.width
-        return ((start >= 0) & (stop <= self.points)) | (not self.is_cut)
 
 
 @dataclass(frozen=True)
@@ -186,15 +158,13 @@ class Problem:
             f"SIDE_{letter}1": is_bounded and begin + low + self.points[axis] + high == whole,
         }
 
-    def _in_order(self, plan: Plan, axes: list[_Axis]) -> Plan:
+    def _in_order(self, plan: Plan, axes: list[Axis]) -> Plan:
         """Return the plan with the order of its tiles where the block is one of several."""
         if not self.is_cut:
             return plan
-        inner = functools.reduce(np.logical_and.outer, [axis.inner() for axis in axes]).ravel()
-        inner = np.tile(inner, self.members)
-        order = np.concatenate([np.flatnonzero(inner), np.flatnonzero(~inner)]).astype(np.int32)
+        order, inner = tiles_in_order(axes, self.members)
         reach = plan.steps * self.reach
-        return dataclasses.replace(plan, reach=reach, order=order, inner=int(inner.sum()))
+        return dataclasses.replace(plan, reach=reach, order=order, inner=inner)
 
     def _lanes(self, width: int) -> int:
         lanes = _VECTOR // self.itemsize if self.is_host else 1
@@ -209,7 +179,7 @@ class Problem:
         low, high = self._around(0, steps)
         core = points if width == points + low + high else width - 2 * margin
         lanes = lanes or self._lanes(width)
-        axis = _Axis(points, low, high, core, margin, width, self.is_cut)
+        axis = Axis(points, low, high, core, margin, width, self.is_cut)
         defines = {
             "DIM": 1,
             "NI": points,
@@ -300,7 +270,7 @@ class Problem:
         ]
         cores[0] = core[0]
         axes = [
-            _Axis(n, ends[0], ends[1], c, margin, width if number else None, cut)
+            Axis(n, ends[0], ends[1], c, margin, width if number else None, cut)
             for number, (n, ends, c, margin, width, cut) in enumerate(
                 zip(points, around, cores, margins, widths, is_cut, strict=True)
             )

@@ -52,11 +52,6 @@ class Level:
         return math.prod(self.points)
 
     @property
-    def box(self) -> tuple[int, ...]:
-        """The kernels' first arguments."""
-        return (*self.points, *self.wraps)
-
-    @property
     def unit(self) -> float:
         """The smallest spacing h; A is −h²∇²."""
         return min(self.spacing)

@@ -83,7 +83,10 @@ class Multigrid:
         )
         self._before = device.allocate((self.patch.size,), SINGLE)
         self._f[0].copy_from(np.zeros(self.patch.size, SINGLE))
-        self._margins = [Margins(device, patch, 1, SINGLE) for patch in self._patches]
+        last = len(self.levels) - 1
+        self._margins = [
+            Margins(device, patch, 1, SINGLE) for patch in self._patches[: max(last, 1)]
+        ]
         self._reduction = Reduction(device, grid, 2)
         self._kernels: dict[tuple[str, int], Kernel] = {}
         self._operator: list[tuple[float, ...]] = []
@@ -91,7 +94,6 @@ class Multigrid:
         self._down: list[tuple[float, ...]] = []
         self._up: list[tuple[float, ...]] = []
         self._prepare()
-        last = len(self.levels) - 1
         bottom = self._patches[last].grid
         if isinstance(bottom, Block):
             kind = SINGLE if last else dtype

@@ -70,6 +70,13 @@ def test_ranks_that_wait_for_each_other_say_where(suite):
     assert err.count("test_it is not done after 2 s") == err.count("comm.recv(source=") == 3
 
 
+def test_a_test_of_one_rank_that_waits_for_the_others_ends_all(suite):
+    test = "import pytest\nfrom mpi4py import MPI\n\n@pytest.mark.timeout(2)\ndef test_it():\n    MPI.COMM_WORLD.Barrier()\n"
+    status, _, err = suite(alone=[test])
+    assert status
+    assert err.count("test_it is not done after 2 s") == err.count("MPI.COMM_WORLD.Barrier()") == 1
+
+
 def test_other_tests_are_run_once_by_one_rank(suite, tmp_path):
     test = f"def test_it():\n    open({str(tmp_path / 'ran')!r}, 'a').write('x')\n"
     fails = "import os\ndef test_it():\n    assert 'PMI_RANK' in os.environ\n"

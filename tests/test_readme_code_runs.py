@@ -1,22 +1,31 @@
-"""The README's Python runs as it stands, and its last line fails as it says."""
+"""The README's Python runs as it stands, its error is the one it shows, and the block on ranks runs on two."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
+from helpers.processes import finish, start_ranks
 
 from solver import ArgumentError
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
+FIRST, KERNEL, RANKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
 def test_the_code_blocks_run_in_order(monkeypatch):
     monkeypatch.setenv("INSITU_DEVICE", "OpenMP")
-    first, second, ranks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     names: dict[str, object] = {}
-    exec(first, names)
-    said = re.search(r"# ArgumentError: (.*?) \.\.\.", second)[1]
+    exec(FIRST, names)
+    said = re.search(r"# ArgumentError: (.*?) \.\.\.", KERNEL)[1]
     with pytest.raises(ArgumentError) as caught:
-        exec(second, names)
+        exec(KERNEL, names)
     assert str(caught.value).startswith(said)
-    exec(ranks, names)
+
+
+def test_the_block_on_ranks_runs_on_two():
+    code = FIRST + RANKS
+    ranks = start_ranks(2, sys.executable, "-c", code, INSITU_DEVICE="OpenMP")
+    status, out, err = finish(ranks)
+    assert (status, err) == (0, "")
+    assert out.count("Block(") == out.count("(1, 256)") == 2

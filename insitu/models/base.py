@@ -29,9 +29,9 @@ class Forecaster(ABC):
 
     @abstractmethod
     def fit(
-        self, series: Float[Tensor, "time rank"], progress: Progress | None = None
+        self, series: Float[Tensor, "*members time rank"], progress: Progress | None = None
     ) -> TrainingRecord | None:
-        """Learn from `series` (time, rank), the training span and nothing else.
+        """Learn from `series` (time, rank), the training span and nothing else; or from several, (members, time, rank).
 
         An iterative training calls progress(epoch, record) after each epoch.
 
@@ -73,8 +73,8 @@ class Forecaster(ABC):
         """
 
     @abstractmethod
-    def score(self, series: Float[Tensor, "time rank"]) -> float:
-        """One-step R² over `series` (time, rank): each state predicted from the true ones before.
+    def score(self, series: Float[Tensor, "*members time rank"]) -> float:
+        """One-step R² over `series` ([members,] time, rank): each state predicted from the true ones before.
 
         A value near 1 says little about a free rollout.
 

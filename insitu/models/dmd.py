@@ -48,8 +48,10 @@ class DMD(Forecaster):
         self.rank = rank
         self._operator: Tensor | None = None
 
-    def fit(self, series: Float[Tensor, "time rank"], progress: Progress | None = None) -> None:
-        """Fit A to `series` (time, rank) by least squares; `progress` is not called.
+    def fit(
+        self, series: Float[Tensor, "*members time rank"], progress: Progress | None = None
+    ) -> None:
+        """Fit A to `series` ([members,] time, rank) by least squares; `progress` is not called.
 
         Raises
         ------
@@ -99,8 +101,8 @@ class DMD(Forecaster):
             torch.mv(operator, window, out=rollout[step + self.history])
         return rollout[self.history :]
 
-    def score(self, series: Float[Tensor, "time rank"]) -> float:
-        """One-step R² over `series` (time, rank).
+    def score(self, series: Float[Tensor, "*members time rank"]) -> float:
+        """One-step R² over `series` ([members,] time, rank).
 
         Raises
         ------

@@ -65,10 +65,11 @@ class LSTM(Forecaster):
         self._network: _Network | None = None
 
     def fit(
-        self, series: Float[Tensor, "time rank"], progress: Progress | None = None
+        self, series: Float[Tensor, "*members time rank"], progress: Progress | None = None
     ) -> TrainingRecord:
-        """Train on every window of `series` (time, rank), on its device and in its dtype.
+        """Train on every window of `series` ([members,] time, rank), on its device and in its dtype.
 
+        Of several members the last ones are held out for validation.
         `progress` is called as progress(epoch, record) after each epoch.
 
         Raises
@@ -80,9 +81,10 @@ class LSTM(Forecaster):
         """
         series = series.detach()
         windows(series, self.history, pairs=2 if self.training.validation else 1)
-        inputs, targets = windows(self._scaler.fit(series).transform(series), self.history)
+        self._scaler.fit(series.flatten(0, -2))
+        inputs, targets = windows(self._scaled(series), self.history)
         with seeded(self.training.seed, series.device):
-            network = self._build(series.shape[1])
+            network = self._build(series.shape[-1])
         self._network = network.to(series.device, series.dtype)
         return train(self._network, inputs.contiguous(), targets, self.training, progress)
 
@@ -123,8 +125,8 @@ class LSTM(Forecaster):
         return self._scaler.inverse_transform(rollout[self.history :])
 
     @torch.no_grad()
-    def score(self, series: Float[Tensor, "time rank"]) -> float:
-        """One-step R² over `series` (time, rank).
+    def score(self, series: Float[Tensor, "*members time rank"]) -> float:
+        """One-step R² over `series` ([members,] time, rank).
 
         Raises
         ------
@@ -135,7 +137,7 @@ class LSTM(Forecaster):
         """
         network = require_fitted(self, self._network)
         _, following = windows(series, self.history)
-        inputs, _ = windows(self._scaler.transform(series), self.history)
+        inputs, _ = windows(self._scaled(series), self.history)
         return float(r2(self._scaler.inverse_transform(network(inputs)), following))
 
     def state_dict(self) -> dict[str, Any]:
@@ -166,6 +168,9 @@ class LSTM(Forecaster):
             network = self._build(state["rank"]).to(sample.device, sample.dtype)
         network.load_state_dict(weights)
         self._network = network.eval()
+
+    def _scaled(self, series: Tensor) -> Tensor:
+        return self._scaler.transform(series.flatten(0, -2)).reshape(series.shape)
 
     def _build(self, rank: int) -> "_Network":
         return _Network(rank, self.hidden, self.layers)

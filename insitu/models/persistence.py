@@ -21,8 +21,10 @@ class Persistence(Forecaster):
         self.history = 1
         self._rank: int | None = None
 
-    def fit(self, series: Float[Tensor, "time rank"], progress: Progress | None = None) -> None:
-        """Note the rank of `series` (time, rank); nothing is learnt, `progress` is not called.
+    def fit(
+        self, series: Float[Tensor, "*members time rank"], progress: Progress | None = None
+    ) -> None:
+        """Note the rank of `series` ([members,] time, rank); nothing is learnt, `progress` is not called.
 
         Raises
         ------
@@ -30,7 +32,7 @@ class Persistence(Forecaster):
             The series is empty.
         """
         windows(series, self.history, pairs=0)
-        self._rank = series.shape[1]
+        self._rank = series.shape[-1]
 
     def forecast(
         self, history: Float[Tensor, "history rank"], steps: int
@@ -48,8 +50,8 @@ class Persistence(Forecaster):
         require_history(history, (self.history, rank), steps)
         return history[-1].repeat(steps, 1)
 
-    def score(self, series: Float[Tensor, "time rank"]) -> float:
-        """One-step R² over `series` (time, rank).
+    def score(self, series: Float[Tensor, "*members time rank"]) -> float:
+        """One-step R² over `series` ([members,] time, rank).
 
         Raises
         ------

@@ -12,14 +12,14 @@ Fitted = TypeVar("Fitted")
 
 
 def windows(
-    series: Float[Tensor, "time rank"], history: int, pairs: int = 1
+    series: Float[Tensor, "*members time rank"], history: int, pairs: int = 1
 ) -> tuple[Float[Tensor, "pairs history rank"], Float[Tensor, "pairs rank"]]:
-    """Cut a series into pairs of a window and the state after it; both are views.
+    """Cut a series into pairs of a window and the state after it; of one series both are views.
 
     Parameters
     ----------
     series
-        (time, rank).
+        (time, rank), or (members, time, rank) for several of them; no window crosses members.
     history
         States in each window.
     pairs
@@ -28,20 +28,24 @@ def windows(
     Returns
     -------
     tuple of Tensor
-        Windows (time − history, history, rank), oldest state first, and targets
-        (time − history, rank).
+        Windows (members · (time − history), history, rank), oldest state first, and targets
+        (members · (time − history), rank), one member after the other.
 
     Raises
     ------
     ValueError
         The series has fewer than history + pairs states.
     """
-    if len(series) < history + pairs:
+    if series.shape[-2] < history + pairs:
         raise ValueError(
             f"series: expected at least {history + pairs} snapshots with model history = "
-            f"{history}, got {len(series)}; sample more snapshots or shorten the history"
+            f"{history}, got {series.shape[-2]}; sample more snapshots or shorten the history"
         )
-    return series.unfold(0, history, 1)[:-1].transpose(1, 2), series[history:]
+    seen = series.unfold(-2, history, 1)[..., :-1, :, :].transpose(-2, -1)
+    following = series[..., history:, :]
+    return (
+        (seen, following) if series.ndim == 2 else (seen.flatten(0, -3), following.flatten(0, -2))
+    )
 
 
 def require_history(history: Tensor, expected: tuple[int, int], steps: int) -> None:

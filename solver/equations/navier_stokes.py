@@ -123,7 +123,7 @@ class StaggeredScheme(Discretization):
     """Navier–Stokes on one grid, or on a rank's block of it, where all ranks make the same calls.
 
     Ranks that share the grid work on patches: one exchange of the velocity's margins serves as many stages as they last, and the
-    pressure's residual is exchanged in each; see `Multigrid` for the rest.
+    pressure's residual is exchanged in each; see `Multigrid` for the rest. Nothing is computed while messages are on their way.
 
     Attributes
     ----------

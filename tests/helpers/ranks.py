@@ -215,8 +215,7 @@ class Ranks:
         return True
 
     def pytest_timeout_set_timer(self, item, settings):
-        if not is_collective(item.path):
-            return None
+        """Time every test from a thread: a signal does not reach Python where a test waits inside MPI."""
         timer = threading.Timer(settings.timeout, self.expire, (item, settings.timeout))
         item.cancel_timeout = timer.cancel
         timer.daemon = True

@@ -58,12 +58,12 @@ def start(tmp_path):
     (tmp_path / "faulty.py").write_text(FAULTY)
     (tmp_path / "marks").mkdir()
 
-    def started(fault, ranks, *flags, others="collective", early=False):
+    def started(fault, ranks, *flags, count=2, others="collective", early=False):
         wishes = f"fault: {fault}, ranks: {ranks}, others: {others}, early: {early}"
         initial = f"{{class_path: faulty.Faulty, init_args: {{{wishes}}}}}"
         command = [sys.executable, "-m", "insitu", "run", CASE, f"--initial={initial}", *flags]
         variables = {"PYTHONPATH": tmp_path, "MARKS": tmp_path / "marks"}
-        return start_ranks(3, *command, "--output", tmp_path / "out", **variables)
+        return start_ranks(count, *command, "--output", tmp_path / "out", **variables)
 
     return started
 
@@ -76,21 +76,21 @@ def end(process, marks, rank):
 
 @pytest.mark.parametrize("others", ["collective", "kernel"])
 def test_an_exception_is_told_once(start, tmp_path, others):
-    status, err, seconds = end(start("raise", [2], others=others), tmp_path / "marks", 2)
+    status, err, seconds = end(start("raise", [1], others=others), tmp_path / "marks", 1)
     assert status and seconds < SECONDS
     assert err.count("insitu: error") == 1
-    assert "insitu: error on rank 2: ZeroDivisionError: division by zero" in err
+    assert "insitu: error on rank 1: ZeroDivisionError: division by zero" in err
 
 
 def test_of_some_ranks_that_fail_the_lowest_speaks(start, tmp_path):
-    status, err, seconds = end(start("raise", [1, 2]), tmp_path / "marks", 1)
+    status, err, seconds = end(start("raise", [1, 2], count=3), tmp_path / "marks", 1)
     assert status and seconds < SECONDS
     assert err.count("insitu: error") == 1
     assert "insitu: error on rank 1: ZeroDivisionError: division by zero" in err
 
 
 def test_of_all_ranks_that_fail_the_first_speaks(start, tmp_path):
-    process = start("raise", [0, 1, 2], "--debug", early=True)
+    process = start("raise", [0, 1], "--debug", early=True)
     status, err, seconds = end(process, tmp_path / "marks", 0)
     assert status and seconds < SECONDS
     assert err.count("insitu: error") == err.count("Traceback") == 1
@@ -127,7 +127,7 @@ def test_a_rank_killed_from_outside_ends_all(start, tmp_path):
     assert status and seconds < SECONDS
 
 
-@pytest.mark.parametrize("ranks", ["1", "012"])
+@pytest.mark.parametrize("ranks", ["1", "01"])
 def test_an_import_that_fails_ends_all(tmp_path, ranks):
     (tmp_path / "tqdm.py").write_text(
         "import os, time\n"
@@ -136,31 +136,27 @@ def test_an_import_that_fails_ends_all(tmp_path, ranks):
         "def tqdm(): pass\n"
     )
     command = [sys.executable, "-m", "insitu", "info"]
-    status, out, err = finish(start_ranks(3, *command, PYTHONPATH=tmp_path), timeout=60)
+    status, out, err = finish(start_ranks(2, *command, PYTHONPATH=tmp_path), timeout=60)
     assert status and out.count("kernel cache") == 0
     assert err.count("AssertionError: a broken node") == 1
 
 
-def refused(count, *command):
-    status, out, err = finish(start_ranks(count, sys.executable, "-m", "insitu", *command))
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["run", "nowhere.yaml"], "a case file is expected, nowhere.yaml is none"),
+        (["forecast", "out"], "insitu forecast runs on one rank, got 2"),
+    ],
+)
+def test_bad_input_is_told_once(command, message):
+    status, out, err = finish(start_ranks(2, sys.executable, "-m", "insitu", *command))
     assert status == 2 and out == ""
-    assert err.count("insitu: error") == 1
-    return err
-
-
-def test_bad_input_is_told_once():
-    assert "nowhere.yaml is none" in refused(3, "run", "nowhere.yaml")
-    assert "device must be auto, cpu, gpu or one of" in refused(2, "run", CASE, "--device=Metal")
+    assert err.count("insitu: error: ") == 1 and message in err
 
 
 def test_help_is_shown_once():
-    status, out, err = finish(start_ranks(3, sys.executable, "-m", "insitu", "run", "--help"))
+    status, out, err = finish(start_ranks(2, sys.executable, "-m", "insitu", "run", "--help"))
     assert (status, err) == (0, "") and out.count("usage: insitu run") == 1
-
-
-@pytest.mark.parametrize("command", [["forecast", "out"], ["converge", CASE]])
-def test_commands_for_one_rank_refuse_more(command):
-    assert f"insitu {command[0]} runs on one rank, got 2" in refused(2, *command)
 
 
 def ranks_apart(*flags):

@@ -85,6 +85,34 @@ def test_the_held_out_part_is_the_last_in_time():
     assert seen == {0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0}
 
 
+def test_as_many_pairs_as_asked_for_are_held_out(one_up):
+    module, targets = Drift(), torch.tensor([[3.0]] * 4 + [[5.0]] * 3, dtype=torch.float64)
+    settings = Training(epochs=9, batch_size=10, patience=4, validation=0.1, optimizer=one_up)
+    train(module, torch.ones_like(targets), targets, settings, held_out=3)
+    assert module.weight.item() == 5.0
+    with pytest.raises(ValueError, match="at least 2 pairs"):
+        train(module, targets, targets, settings, held_out=7)
+
+
+def test_the_rate_falls_along_half_a_cosine(monkeypatch):
+    seen = []
+
+    class Watched(torch.optim.SGD):
+        def step(self, closure=None):
+            seen.append(self.param_groups[0]["lr"])
+            return super().step(closure)
+
+    monkeypatch.setattr(torch.optim, "Watched", Watched, raising=False)
+    settings = {"learning_rate": 0.1, "optimizer": "torch.optim.Watched", "batch_size": 60}
+    train(network(), *pairs(), Training(epochs=5, final_rate=0.2, **settings))
+    fall = 0.08 * (1 - math.sqrt(0.5)) / 2
+    assert seen == pytest.approx([0.1, 0.1 - fall, 0.06, 0.02 + fall, 0.02])
+    seen.clear()
+    train(network(), *pairs(), Training(epochs=1, final_rate=0.2, **settings))
+    train(network(), *pairs(), Training(epochs=2, **settings))
+    assert seen == [0.1] * 3
+
+
 def test_training_learns():
     inputs, targets = pairs()
     order = torch.randperm(60, generator=torch.Generator().manual_seed(0))
@@ -164,6 +192,7 @@ def test_progress_sees_every_epoch():
         ("validation", 1.0),
         ("validation", -0.1),
         ("seed", -1),
+        ("final_rate", 1.1),
         ("optimizer", "torch.optim.Adom"),
         ("optimizer", "torch.nn.Linear"),
         ("optimizer", "Adam"),
