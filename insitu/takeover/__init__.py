@@ -3,6 +3,7 @@
 from insitu.takeover.account import Account
 from insitu.takeover.control import Control, Trainer
 from insitu.takeover.decisions import Decision, Decisions
+from insitu.takeover.descent import DescentTrainer
 from insitu.takeover.interval import Interval
 from insitu.takeover.least_squares import LeastSquares
 from insitu.takeover.rules import DefectRule
@@ -15,6 +16,7 @@ __all__ = [
     "Decision",
     "Decisions",
     "DefectRule",
+    "DescentTrainer",
     "Interval",
     "LeastSquares",
     "Takeover",

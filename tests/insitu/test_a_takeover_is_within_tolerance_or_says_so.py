@@ -10,8 +10,9 @@ from helpers.propagators import DIFFUSIVITY, DT, LEAD, VELOCITY, propagator, sta
 from torch import nn
 
 from insitu import Sampler, as_torch
+from insitu.online import Online, OnlineTrainer, TimeBlocks
 from insitu.surrogates import Surrogate
-from insitu.takeover import Account, Control, Takeover
+from insitu.takeover import Account, Control, DescentTrainer, Takeover
 from solver import AdvectionDiffusion, Device, Recorder, Simulation
 
 UNTIL = 0.5
@@ -205,6 +206,29 @@ def test_the_log_is_plain(exact):
         + sum(entry["steps"] for entry in found["log"] if entry["kind"] != "accepted")
         == 500
     )
+
+
+def test_a_network_trained_by_descent_on_the_way_takes_over():
+    """It knows nothing at the beginning; the solver goes on until its error is promising."""
+    convolution = nn.Conv1d(1, 1, 21, padding=10, padding_mode="circular", bias=False)
+    settings = Online(
+        Surrogate(convolution, 1, interval=LEAD * DT),
+        optimizer=lambda weights: torch.optim.Adam(weights, lr=3e-3),
+        warm_up=4,
+        capacity=64,
+        validation=TimeBlocks(0.25, 6),
+        validate_every=50,
+    )
+    online = OnlineTrainer(settings, torch.device("cpu"), torch.float64)
+    simulation, alone = start(), start()
+    takeover = Takeover(simulation, online.module, Control(), DescentTrainer(online, 25))
+    takeover.advance(until=2.0)
+    alone.advance(until=2.0)
+    truth, log = alone.u.to_host(), takeover.decisions
+    error = np.linalg.norm(simulation.u.to_host() - truth) / np.linalg.norm(truth)
+    assert error <= log.entries[-1].error <= 1e-2 and log.violated is False
+    assert log.entries[0].kind == "solved" and log.steps("accepted") > 300
+    assert online.record.validation[0][1] > 10 * online.record.validation[-1][1]
 
 
 def test_an_ensemble_is_taken_over_as_one(exact):
