@@ -132,6 +132,13 @@ def test_an_estimate_below_the_true_error_raises_all_of_them():
     assert account.corrections == 1
 
 
+def test_a_hopeful_factor_is_found_out_on_the_run():
+    takeover, error = both(propagator(1.006), 2, Control(safety=0.05, ahead=3))
+    log = takeover.decisions
+    assert log.entries[0].kind == "underestimated" and log.entries[0].true_error > 0
+    assert takeover.account.safety > 0.9 and error <= log.entries[-1].error <= 1e-2
+
+
 def test_an_error_that_outgrows_the_tolerance_is_a_violation():
     account = Account(1e-2, growth=1.0)
     assert account.affords(1e-4, 1.0, 0.1, 1.0) and not account.affords(1e-4, 1.0, 0.1, 9.0)
