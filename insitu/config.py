@@ -13,11 +13,13 @@ import torch
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from insitu.case_errors import CaseError, one_sentence
+from insitu.closure import ClosureSettings
 from insitu.exact import Exact
 from insitu.models import DMD, LSTM, Forecaster, Persistence
 from insitu.online import Online
 from insitu.reduction import POD
 from insitu.surrogates import Surrogates
+from insitu.takeover import TakeoverSettings
 from insitu.training import seeded
 from solver import Equation, Grid, SolverError
 
@@ -247,8 +249,17 @@ class Case:
         What is learnt from them.
     online
         A model of the state that is trained while the simulation runs; null: none.
+    takeover
+        A surrogate that takes steps where the solver's kernels find it right; null: none. Constant steps.
+    closure
+        A model that supplies a field of the equation at every step; null: none. Not together with takeover.
     convergence
         What `insitu converge` checks; a run ignores it.
+
+    Raises
+    ------
+    CaseError
+        Keys contradict each other.
     """
 
     grid: Grid
@@ -262,7 +273,19 @@ class Case:
     sampling: Sampling = field(default_factory=Sampling)
     learning: Learning = field(default_factory=Learning)
     online: Online | None = None
+    takeover: TakeoverSettings | None = None
+    closure: ClosureSettings | None = None
     convergence: Convergence = field(default_factory=Convergence)
+
+    def __post_init__(self) -> None:
+        if self.takeover is not None and self.closure is not None:
+            raise CaseError(
+                "a case has a takeover or a closure, got both; a surrogate cannot tell what a closure would add, leave one out"
+            )
+        if self.takeover is not None and self.online is not None:
+            raise CaseError(
+                "a case has a takeover or online training, got both; training would see the surrogate's own states, leave one out"
+            )
 
 
 _DEFAULTS: dict[str, Any] = {

@@ -84,6 +84,9 @@ class Report:
         What was trained while the simulation ran, see `insitu.online.run.OnlineRun.summary`; empty where nothing was.
     surrogates
         By core: rel-L2 of the free rollout over the forecast span, and over members never seen, beside that of persistence.
+    driver
+        Of a takeover: every decision, the estimated error at the end, and whether it may be above the tolerance. Of a closure:
+        the evaluations of its model.
     """
 
     case: Mapping[str, Any]
@@ -96,6 +99,7 @@ class Report:
     learning: dict[str, Any] = field(default_factory=dict)
     online: dict[str, Any] = field(default_factory=dict)
     surrogates: dict[str, Any] = field(default_factory=dict)
+    driver: dict[str, Any] = field(default_factory=dict)
 
     def add_simulation(self, simulation: Simulation, sampler: Sampler, ledger: Ledger) -> None:
         """Take over where the simulation stands and what was sampled."""

@@ -6,6 +6,7 @@ from insitu.takeover.decisions import Decision, Decisions
 from insitu.takeover.interval import Interval
 from insitu.takeover.least_squares import LeastSquares
 from insitu.takeover.rules import DefectRule
+from insitu.takeover.settings import TakeoverSettings
 from insitu.takeover.takeover import Takeover
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "Interval",
     "LeastSquares",
     "Takeover",
+    "TakeoverSettings",
     "Trainer",
 ]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 from torch import Tensor
 
@@ -118,6 +119,10 @@ class Takeover:
         simulation.check()
         (size,) = norms(simulation.comm, as_torch(simulation.u))
         self.decisions.violated = self.account.exceeds(size)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the log of decisions as plain values, as ``report.json`` has it."""
+        return {"takeover": self.decisions.as_dict()}
 
     def _prepared(self, dt: float) -> Interval:
         """Return the interval of a time step; the one of an earlier call where it is the same."""
