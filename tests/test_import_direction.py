@@ -45,7 +45,7 @@ ORDER = [
     ["insitu.locality", "insitu.metrics", "insitu.parallel", "insitu.reduction"],
     ["insitu.training"],
     ["insitu.models", "insitu.case_errors", "insitu.exact", "insitu.flows"],
-    ["insitu.refinement"],
+    ["insitu.audit", "insitu.refinement"],
     ["insitu.config", "insitu.launch", "insitu.sampler", "insitu.timing", "insitu.figures"],
     ["insitu.information", "insitu.views"],
     ["insitu.field_figures", "insitu.forecasting", "insitu.schedule"],
