@@ -20,6 +20,7 @@ from insitu.convergence import converge
 from insitu.information import describe
 from insitu.pipeline import run_case
 from insitu.resume import forecast_again
+from insitu.timing import sentence
 from solver import DivergenceError, KernelBuildError, SolverError
 
 __all__ = ["entry", "main"]
@@ -211,10 +212,7 @@ def _run(parser: ArgumentParser, settings: Any, comm: Any) -> int:
     loop = next(stage for stage in report.stages if stage["name"] == "time loop")
     print(report.table())
     print(", ".join(f"{name} {value:.3g} s" for name, value in seconds.items()))
-    crossed = loop["host_to_device"] + loop["device_to_host"]
-    print(
-        f"time loop: {report.simulation['steps']} steps on {report.provenance['device']}, {crossed} bytes host<->device"
-    )
+    print(f"time loop: {sentence(loop, report.provenance['device'])}")
     print(f"written to {folder}/")
     return 0
 

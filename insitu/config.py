@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
+from insitu.audit import Transfers
 from insitu.case_errors import CaseError, one_sentence
 from insitu.exact import Exact
 from insitu.models import DMD, LSTM, Forecaster, Persistence
@@ -240,6 +241,8 @@ class Case:
         What is learnt from them.
     convergence
         What `insitu converge` checks; a run ignores it.
+    transfers
+        What may pass between device and host; a run that moves more fails.
     """
 
     grid: Grid
@@ -253,6 +256,7 @@ class Case:
     sampling: Sampling = field(default_factory=Sampling)
     learning: Learning = field(default_factory=Learning)
     convergence: Convergence = field(default_factory=Convergence)
+    transfers: Transfers = field(default_factory=Transfers)
 
 
 _DEFAULTS: dict[str, Any] = {

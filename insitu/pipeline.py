@@ -83,7 +83,7 @@ def run_case(
     if comm is not None and comm.size > 1:
         torch.set_num_threads(thread_count())
     torch_device(device)
-    ledger = Ledger(device)
+    ledger = Ledger(device, case.transfers, comm)
     report = Report(resolved, provenance(device))
 
     with ledger.stage("setup"):
@@ -112,6 +112,7 @@ def run_case(
                 time = case.time
                 for moment in sampler.follow(simulation, time.until, time.steps, schedule.interval):
                     progress("time loop", moment.step, schedule.steps)
+                loop.steps = simulation.step
                 loop.sampled = sampler.taken * sampler.snapshot_bytes
             with ledger.stage("check"):
                 sampler.check(simulation)
