@@ -50,7 +50,7 @@ ORDER = [
     ["insitu.information", "insitu.views"],
     ["insitu.field_figures", "insitu.forecasting", "insitu.schedule"],
     ["insitu.report", "insitu.resume"],
-    ["insitu.pipeline", "insitu.convergence"],
+    ["insitu.doctor", "insitu.pipeline", "insitu.convergence"],
     ["insitu"],
     ["insitu.cli"],
     ["insitu.__main__"],
