@@ -35,7 +35,7 @@ Hook = Callable[[Tensor], Tensor]
 def check_weights(coupling: Coupling) -> str:
     """Check that other weights give another state."""
     model = _model(coupling)
-    parameters = [p for p in model.parameters() if p.is_floating_point()]
+    parameters = _weights(model)
     if not parameters:
         raise Skip("the model has no weights")
     before = state(coupling.run(_STEPS))
@@ -231,6 +231,11 @@ def check_stream(coupling: Coupling) -> str:
             "insitu.on_stream(device):`"
         )
     return "waiting for the device before each step changes no bit"
+
+
+def _weights(model: nn.Module) -> list[Tensor]:
+    """Return parameters and buffers, in which models keep what they are fitted to in other ways than by gradients."""
+    return [each for each in (*model.parameters(), *model.buffers()) if each.is_floating_point()]
 
 
 def _model(coupling: Coupling) -> nn.Module:

@@ -41,6 +41,19 @@ def test_a_right_coupling_passes(host_device):
     assert skipped == {"model and solver share a stream", "ranks change nothing"}
 
 
+def test_buffers_are_weights_too():
+    class Fitted(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("rate", torch.zeros(2, 1, 1, dtype=torch.float64))
+
+        def forward(self, states):
+            return self.rate * states
+
+    findings = examine(right(Device.open("Serial"), model=Fitted()))
+    assert findings[0].status == "PASS" and "differs" in findings[0].sentence
+
+
 def test_the_weights_are_as_before():
     model = network()
     before = [p.clone() for p in model.parameters()]
