@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
+from insitu.audit import Transfers
 from insitu.case_errors import CaseError, one_sentence
 from insitu.closure import ClosureSettings
 from insitu.exact import Exact
@@ -255,6 +256,8 @@ class Case:
         A model that supplies a field of the equation at every step; null: none. Not together with takeover.
     convergence
         What `insitu converge` checks; a run ignores it.
+    transfers
+        What may pass between device and host; a run that moves more fails.
 
     Raises
     ------
@@ -276,6 +279,7 @@ class Case:
     takeover: TakeoverSettings | None = None
     closure: ClosureSettings | None = None
     convergence: Convergence = field(default_factory=Convergence)
+    transfers: Transfers = field(default_factory=Transfers)
 
     def __post_init__(self) -> None:
         if self.takeover is not None and self.closure is not None:

@@ -90,7 +90,7 @@ def run_case(
     if comm is not None and comm.size > 1:
         torch.set_num_threads(thread_count())
     torch_device(device)
-    ledger = Ledger(device)
+    ledger = Ledger(device, case.transfers, comm)
     report = Report(resolved, provenance(device))
 
     with ledger.stage("setup"):
@@ -122,6 +122,7 @@ def run_case(
             with ledger.stage("time loop") as loop:
                 for moment in _moments(case, simulation, sampler, schedule, driver, online):
                     progress("time loop", moment.step, schedule.steps)
+                loop.steps = simulation.step
                 loop.sampled = sampler.taken * sampler.snapshot_bytes
             with ledger.stage("check"):
                 sampler.check(simulation)
