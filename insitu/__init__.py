@@ -6,6 +6,7 @@ import os
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
 
 from insitu import ending as ending
+from insitu.audit import no_host_transfer
 from insitu.bridge import as_cupy, as_numpy, as_torch, from_array, on_stream
 from insitu.config import Case, CaseError, load_case
 from insitu.locality import FieldModel
@@ -24,6 +25,7 @@ __all__ = [
     "as_torch",
     "from_array",
     "load_case",
+    "no_host_transfer",
     "on_stream",
     "run",
     "run_case",

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import dataclasses
 import faulthandler
 import os
 import sys
@@ -17,10 +18,12 @@ from insitu import ending, launch
 from insitu.case_errors import CaseError, one_sentence
 from insitu.config import Case, add_case, instantiate, resolved
 from insitu.convergence import converge
+from insitu.doctor import coupling_of, examine, launching, table
 from insitu.information import describe
 from insitu.pipeline import run_case
 from insitu.resume import forecast_again
-from solver import DivergenceError, KernelBuildError, SolverError
+from insitu.timing import sentence
+from solver import Device, DivergenceError, KernelBuildError, SolverError, name_of_run
 
 __all__ = ["entry", "main"]
 
@@ -102,7 +105,9 @@ def _dispatch(arguments: list[str]) -> int:
     if name == "run":
         return _run(command, settings, comm)
     _require_one_rank(name, comm)
-    return _forecast(settings) if name == "forecast" else _converge(command, settings, comm)
+    if name == "forecast":
+        return _forecast(settings)
+    return (_doctor if name == "doctor" else _converge)(command, settings, comm)
 
 
 @contextlib.contextmanager
@@ -120,13 +125,16 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, ArgumentParser]]:
     top = argparse.ArgumentParser(
         prog="insitu",
         description="Couple an OCCA simulation with machine learning on the same device memory.",
-        epilog="commands: run CASE, converge CASE, forecast RUN_DIR, info; each explains itself with --help; "
+        epilog="commands: run CASE, converge CASE, doctor CASE, forecast RUN_DIR, info; each explains itself with --help; "
         "--debug shows tracebacks",
     )
-    top.add_argument("command", choices=["run", "converge", "forecast", "info"])
+    top.add_argument("command", choices=["run", "converge", "doctor", "forecast", "info"])
     run = _case_parser("run", "Run a case file.")
     study = _case_parser(
         "converge", "Measure the order of a case's scheme; exit code 1 where it leaves its band."
+    )
+    doctor = _case_parser(
+        "doctor", "Test the coupling of a case on itself; exit code 1 where a check fails."
     )
     forecast = ArgumentParser(
         prog="insitu forecast",
@@ -142,7 +150,13 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, ArgumentParser]]:
         description="Say what is there and what is missing.",
         exit_on_error=False,
     )
-    return top, {"run": run, "converge": study, "forecast": forecast, "info": info}
+    return top, {
+        "run": run,
+        "converge": study,
+        "doctor": doctor,
+        "forecast": forecast,
+        "info": info,
+    }
 
 
 def _case_parser(command: str, description: str) -> ArgumentParser:
@@ -174,7 +188,7 @@ def _parse(arguments: list[str]) -> tuple[ArgumentParser, Any]:
     name, *rest = arguments
     try:
         return commands[name], commands[name].parse_args(
-            _with_case_as_flag(rest) if name in ("run", "converge") else rest
+            _with_case_as_flag(rest) if name in ("run", "converge", "doctor") else rest
         )
     except ArgumentError as error:
         raise CaseError(one_sentence(error)) from None
@@ -211,10 +225,7 @@ def _run(parser: ArgumentParser, settings: Any, comm: Any) -> int:
     loop = next(stage for stage in report.stages if stage["name"] == "time loop")
     print(report.table())
     print(", ".join(f"{name} {value:.3g} s" for name, value in seconds.items()))
-    crossed = loop["host_to_device"] + loop["device_to_host"]
-    print(
-        f"time loop: {report.simulation['steps']} steps on {report.provenance['device']}, {crossed} bytes host<->device"
-    )
+    print(f"time loop: {sentence(loop, report.provenance['device'])}")
     print(f"written to {folder}/")
     return 0
 
@@ -226,6 +237,14 @@ def _converge(parser: ArgumentParser, settings: Any, comm: Any) -> int:
     print(study.verdict())
     print(f"written to {folder}/")
     return 0 if study.has_passed else _OTHER
+
+
+def _doctor(parser: ArgumentParser, settings: Any, comm: Any) -> int:
+    case, plain, _ = _load(parser, settings)
+    coupling = coupling_of(case, Device.open(name_of_run(case.device)))
+    findings = examine(dataclasses.replace(coupling, on_ranks=launching(plain)))
+    print(table(findings))
+    return _OTHER if any(finding.status == "FAIL" for finding in findings) else 0
 
 
 def _forecast(settings: Any) -> int:

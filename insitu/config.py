@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
+from insitu.audit import Transfers
 from insitu.case_errors import CaseError, one_sentence
 from insitu.closure import ClosureSettings
 from insitu.exact import Exact
@@ -255,6 +256,8 @@ class Case:
         A model that supplies a field of the equation at every step; null: none. Not together with takeover.
     convergence
         What `insitu converge` checks; a run ignores it.
+    transfers
+        What may pass between device and host; a run that moves more fails.
 
     Raises
     ------
@@ -276,13 +279,16 @@ class Case:
     takeover: TakeoverSettings | None = None
     closure: ClosureSettings | None = None
     convergence: Convergence = field(default_factory=Convergence)
+    transfers: Transfers = field(default_factory=Transfers)
 
     def __post_init__(self) -> None:
-        beside = [name for name in ("online", "takeover", "closure") if getattr(self, name)]
-        if len(beside) > 1:
+        if self.takeover is not None and self.closure is not None:
             raise CaseError(
-                f"a case has one of online, takeover and closure, got {' and '.join(beside)}; each would act on what the other "
-                "does, leave one out"
+                "a case has a takeover or a closure, got both; a surrogate cannot tell what a closure would add, leave one out"
+            )
+        if self.takeover is not None and self.online is not None:
+            raise CaseError(
+                "a case has a takeover or online training, got both; training would see the surrogate's own states, leave one out"
             )
 
 

@@ -1,7 +1,7 @@
 """The walk: solver -> snapshots -> basis -> models -> free rollout -> report, all on one device."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,12 @@ from insitu.report import (
     save_surrogates,
 )
 from insitu.sampler import Sampler
-from insitu.schedule import schedule_of
+from insitu.schedule import Schedule, schedule_of
 from insitu.surrogates import evaluate_surrogates
 from insitu.takeover import Takeover
 from insitu.timing import Ledger
 from insitu.training import TrainingRecord
-from solver import Device, DeviceError, Simulation, name_of_run, thread_count
+from solver import Device, DeviceError, Moment, Simulation, name_of_run, thread_count
 
 __all__ = ["Progress", "learn", "run", "run_case"]
 
@@ -90,7 +90,7 @@ def run_case(
     if comm is not None and comm.size > 1:
         torch.set_num_threads(thread_count())
     torch_device(device)
-    ledger = Ledger(device)
+    ledger = Ledger(device, case.transfers, comm)
     report = Report(resolved, provenance(device))
 
     with ledger.stage("setup"):
@@ -115,19 +115,14 @@ def run_case(
         size = simulation.u.interior.size
         sampler = Sampler(device, size, window, schedule.every, case.dtype)
         online = OnlineRun(case.online, simulation, sampler) if case.online else None
-        driver = _driver(case, simulation, sampler)
+        driver = _driver(case, simulation, sampler, schedule)
 
     try:
         with on_stream(device):
             with ledger.stage("time loop") as loop:
-                time, most = case.time, online.steps_at_once if online else None
-                moments = (
-                    driver.follow(time.until, time.steps)
-                    if driver
-                    else sampler.follow(simulation, time.until, time.steps, schedule.interval, most)
-                )
-                for moment in online.beside(moments) if online else moments:
+                for moment in _moments(case, simulation, sampler, schedule, driver, online):
                     progress("time loop", moment.step, schedule.steps)
+                loop.steps = simulation.step
                 loop.sampled = sampler.taken * sampler.snapshot_bytes
             with ledger.stage("check"):
                 sampler.check(simulation)
@@ -181,14 +176,6 @@ def learn(
     return results
 
 
-def _driver(case: Case, simulation: Simulation, sampler: Sampler) -> Takeover | Closure | None:
-    """Return what advances the simulation in the solver's place or beside it, None where the solver is alone."""
-    if case.takeover is not None:
-        dt = next(iter(simulation.plan(case.time.until, case.time.steps)))[0]
-        return case.takeover.build(simulation, dt, sampler)
-    return case.closure.build(simulation, sampler) if case.closure is not None else None
-
-
 def learn_fields(
     settings: Learning,
     simulation: Simulation,
@@ -220,6 +207,39 @@ def learn_fields(
     report.add_surrogates(found)
     if simulation.ranks.rank == 0:
         save_surrogates(folder, found)
+
+
+def _driver(
+    case: Case, simulation: Simulation, sampler: Sampler, schedule: Schedule
+) -> Takeover | Closure | None:
+    """Return what advances the simulation in the solver's place or beside it, None where the solver is alone."""
+    if case.takeover is None and case.closure is None:
+        return None
+    if schedule.interval is not None:
+        raise CaseError(
+            "sampling.interval with time.cfl needs the solver alone, got a takeover or a closure; give time.dt, or sampling.every"
+        )
+    if case.takeover is not None:
+        dt = next(iter(simulation.plan(case.time.until, case.time.steps)))[0]
+        return case.takeover.build(simulation, dt, sampler)
+    return case.closure.build(simulation, sampler) if case.closure is not None else None
+
+
+def _moments(
+    case: Case,
+    simulation: Simulation,
+    sampler: Sampler,
+    schedule: Schedule,
+    driver: Takeover | Closure | None,
+    online: OnlineRun | None,
+) -> Iterator[Moment]:
+    """Advance the simulation by whoever is to do it, with the training beside it."""
+    time, most = case.time, online.steps_at_once if online else None
+    if driver is not None:
+        moments = driver.follow(time.until, time.steps)
+    else:
+        moments = sampler.follow(simulation, time.until, time.steps, schedule.interval, most)
+    return online.beside(moments) if online else moments
 
 
 def _window(case: Case, total: int) -> int:

@@ -2,20 +2,20 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
-from insitu import collectives
+from insitu.audit import Audit, Direction, Line, Transfers, merged
 from insitu.bridge import to_host
 from solver import Device
 
-__all__ = ["Ledger", "Stage", "of_all_ranks"]
+__all__ = ["Ledger", "Stage", "of_all_ranks", "sentence"]
 
-_COUNTED = ("host_to_device", "device_to_host", "device_to_device", "copies", "synchronizations")
+_DIRECTIONS: tuple[Direction, ...] = ("host_to_device", "device_to_host", "device_to_device")
 
 
 @dataclass
@@ -26,75 +26,120 @@ class Stage:
     ----------
     seconds
         Wall time, the device finished at its end.
+    steps
+        Steps the simulation took.
     host_to_device, device_to_host, device_to_device
-        Bytes copied; host modes have one memory and nothing crosses.
+        Bytes copied, by whomever; host modes have one memory and nothing crosses.
+    through_host
+        Bytes of field data that passed between device and host; in host modes those copied between the solver's memory and
+        host arrays, which cross on a GPU.
     copies
         Copies of solver memory in any direction, within the host too.
     sampled
         Bytes of snapshots that kernels wrote on the device.
     synchronizations
-        Times the host waited for the solver's stream.
+        Times the host waited for the device.
+    transfers
+        The same line by line, see `insitu.audit.Line`.
     """
 
     name: str
     seconds: float = 0.0
+    steps: int = 0
     host_to_device: int = 0
     device_to_host: int = 0
     device_to_device: int = 0
+    through_host: int = 0
     copies: int = 0
     sampled: int = 0
     synchronizations: int = 0
+    transfers: list[Line] = field(default_factory=list)
 
 
 class Ledger:
-    """Seconds and bytes by stage, from the counters of the device and of the collectives and every tensor brought to the host."""
+    """Seconds and bytes by stage, and the budget they are held to.
 
-    def __init__(self, device: Device):
+    Parameters
+    ----------
+    device : Device
+    budget
+        What may pass the host; without it, anything.
+    comm : mpi4py.MPI.Comm, optional
+        The ranks whose bytes add up; all of them go through the same stages.
+    """
+
+    def __init__(self, device: Device, budget: Transfers | None = None, comm: Any = None):
         self._device = device
+        self._budget = budget or Transfers()
+        self._comm = comm
         self._stages: dict[str, Stage] = {}
-        self._current: Stage | None = None
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[Stage]:
-        """Account what happens inside to a stage; a name used again adds up."""
+        """Account what happens inside to a stage; a name used again adds up.
+
+        Raises
+        ------
+        TransferBudgetError
+            At the end of the stage, on every rank: more passed the host than may.
+        """
         stage = self._stages.setdefault(name, Stage(name))
-        before, start, self._current = self._transfers(), time.perf_counter(), stage
+        before, start, audit = self._device.transfers, time.perf_counter(), Audit()
         try:
-            yield stage
+            with audit:
+                yield stage
         finally:
-            after = self._transfers()
-            for key in _COUNTED:
-                setattr(stage, key, getattr(stage, key) + after[key] - before[key])
+            after = self._device.transfers
+            stage.copies += after["copies"] - before["copies"]
+            stage.synchronizations += after["synchronizations"] - before["synchronizations"]
+            self._add(stage, audit)
             self._device.finish()
             stage.seconds += time.perf_counter() - start
-            self._current = None
+        if self._budget.limit(name, stage.steps) is not None:
+            moved = self._comm.allreduce(stage.through_host) if self._comm else stage.through_host
+            self._budget.check(name, stage.steps, moved, stage.transfers)
 
     def to_host(self, tensor: torch.Tensor) -> np.ndarray:
-        """Bring a tensor to the host and account it to the stage of the moment."""
-        if self._current is not None and tensor.device.type != "cpu":
-            self._current.device_to_host += tensor.numel() * tensor.element_size()
+        """Bring a tensor to the host; the stage of the moment sees it."""
         return to_host(tensor)
 
     def as_list(self) -> list[dict[str, Any]]:
         """Return the stages in the order they began, as plain values."""
         return [asdict(stage) for stage in self._stages.values()]
 
-    def _transfers(self) -> dict[str, int]:
-        staged = collectives.transfers()
-        return {key: count + staged.get(key, 0) for key, count in self._device.transfers.items()}
+    def _add(self, stage: Stage, audit: Audit) -> None:
+        for direction in _DIRECTIONS:
+            setattr(stage, direction, getattr(stage, direction) + audit.bytes(direction))
+        stage.through_host += audit.field_bytes
+        lines = audit.lines
+        stage.synchronizations += sum(
+            line.synchronizations for line in lines if not line.is_of_solver
+        )
+        stage.transfers = merged([*stage.transfers, *lines])
 
 
 def of_all_ranks(stages: list[dict[str, Any]], comm: Any) -> list[dict[str, Any]]:
-    """Return stages with the seconds of the slowest rank and the bytes and counts of all; all ranks call it."""
+    """Return stages with the seconds and steps of the slowest rank and the bytes and counts of all; all ranks call it."""
     if comm is None:
         return stages
     everyone = comm.allgather(stages)
     return [
-        {
-            name: value
-            if name == "name"
-            else (max if name == "seconds" else sum)(each[name] for each in same)
-            for name, value in same[0].items()
-        }
+        {name: _of_ranks(name, [each[name] for each in same]) for name in same[0]}
         for same in zip(*everyone, strict=True)
     ]
+
+
+def _of_ranks(name: str, values: list[Any]) -> Any:
+    if name == "name":
+        return values[0]
+    if name == "transfers":
+        lines = merged([Line(**line) for lines in values for line in lines])
+        return [asdict(line) for line in lines]
+    return max(values) if name in ("seconds", "steps") else sum(values)
+
+
+def sentence(loop: Mapping[str, Any], device: str) -> str:
+    """Return in words what passed the host in a stage as the report has it."""
+    own = sum(line["bytes"] for line in loop["transfers"] if line["kind"] == "control")
+    beside = f", beside {own} bytes of the solver's own checks" if own else ""
+    return f"{loop['through_host']} field bytes through the host over {loop['steps']} steps on {device}{beside}"

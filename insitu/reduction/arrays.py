@@ -1,6 +1,7 @@
 """Tensors and NumPy arrays on their way into and out of a reduction."""
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["from_numpy", "like", "read_basis", "require_snapshots", "to_numpy"]
+__all__ = [
+    "from_numpy",
+    "like",
+    "read_arrays",
+    "require_finite",
+    "require_snapshots",
+    "to_numpy",
+]
 
 
 def require_snapshots(X: Tensor) -> None:
@@ -32,20 +40,34 @@ def require_snapshots(X: Tensor) -> None:
         )
 
 
-def read_basis(path: str | Path) -> dict[str, np.ndarray]:
-    """Read `modes` (rank, dof), `singular_values` and `mean` (dof,) from an npz file.
+def require_finite(X: Tensor) -> None:
+    """Check that no entry is NaN or infinite.
+
+    Raises
+    ------
+    ValueError
+        One is.
+    """
+    if not torch.isfinite(torch.stack(torch.aminmax(X))).all():
+        raise ValueError("POD: expected finite snapshots, got NaN or infinity; check the field")
+
+
+def read_arrays(
+    path: str | Path, names: Sequence[str], optional: Sequence[str] = ()
+) -> dict[str, np.ndarray]:
+    """Read the named arrays of an npz file, those of the optional ones that are there.
 
     Raises
     ------
     OSError
         The file cannot be read.
     ValueError
-        The file is not a saved basis.
+        The file is no archive or lacks one of the names.
     """
-    names = ("modes", "singular_values", "mean")
     try:
         with np.load(path) as stored:
-            return {name: stored[name] for name in names}
+            here = [*names, *(name for name in optional if name in stored)]
+            return {name: stored[name] for name in here}
     except (zipfile.BadZipFile, EOFError, KeyError, ValueError, AttributeError, TypeError) as error:
         raise ValueError(
             f"{path}: expected an npz file with {', '.join(names)}, got something else ({error}); "
@@ -60,8 +82,8 @@ def from_numpy(array: np.ndarray) -> Tensor:
 
 
 def to_numpy(array: Any) -> np.ndarray:
-    """Copy a tensor to the host; an array passes through."""
-    return array.cpu().numpy() if isinstance(array, Tensor) else array
+    """Copy a tensor to the host; an array passes through, a number becomes one."""
+    return array.cpu().numpy() if isinstance(array, Tensor) else np.asarray(array)
 
 
 def like(result: Tensor, X: Any) -> Any:

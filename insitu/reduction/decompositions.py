@@ -9,7 +9,15 @@ from torch import Tensor
 from insitu.collectives import fold, on_first, total_on_first
 from insitu.reduction.snapshots import Snapshots, lift
 
-__all__ = ["METHODS", "direct_svd", "method_of_snapshots", "modes_of", "noise_floor"]
+__all__ = [
+    "METHODS",
+    "direct_svd",
+    "gram_on_first",
+    "method_of_snapshots",
+    "modes_of",
+    "noise_floor",
+    "triangle_on_first",
+]
 
 Factors = tuple[Tensor, Tensor]
 
@@ -35,7 +43,7 @@ def direct_svd(snapshots: Snapshots) -> Factors:
     Source: Demmel, Grigori, Hoemmen & Langou 2012, doi:10.1137/080731992; Golub & Van Loan 2013,
     section 2.4, ISBN 978-1-4214-0794-4.
     """
-    factor = _triangle(snapshots)
+    factor = triangle_on_first(snapshots)
     floor = snapshots.smaller_side * torch.finfo(factor.dtype).eps
 
     def decompose() -> Factors:
@@ -62,8 +70,8 @@ def method_of_snapshots(snapshots: Snapshots) -> Factors:
     -----
     Source: Sirovich 1987, part I, doi:10.1090/qam/910462.
     """
-    floor = noise_floor(snapshots.smaller_side, snapshots.values.dtype)
-    factor = _gram(snapshots) if snapshots.is_wide else _triangle(snapshots)
+    floor = noise_floor(snapshots.smaller_side, snapshots.dtype)
+    factor = gram_on_first(snapshots) if snapshots.is_wide else triangle_on_first(snapshots)
 
     def decompose() -> Factors:
         gram = factor if snapshots.is_wide else factor @ factor.T
@@ -97,21 +105,25 @@ def modes_of(
     Returns
     -------
     tuple of Tensor
-        Modes (kept, features of this rank), dimensionless, and singular values (kept,), in the
-        unit of X, the same bits on every rank; kept < rank where modes depend on those before.
+        Modes (kept, features of this rank), orthonormal with the weights w of the snapshots, in
+        their dtype, and singular values (kept,), in the unit of X, the same bits on every rank;
+        kept < rank where modes depend on those before.
 
     Notes
     -----
     Source: Stathopoulos & Wu 2002, doi:10.1137/S1064827500370883.
     """
     modes = lift(snapshots, (vectors / sigma).T)
-    overlap = total_on_first(snapshots.comm, modes @ modes.T)
+    lifted = Snapshots(modes, comm=snapshots.comm, precision=snapshots.precision)
+    overlap = gram_on_first(lifted)
     rotation, sigma = on_first(
         snapshots.comm, lambda: _correction(overlap, vectors, sigma), modes.device
     )
     modes = modes[: len(sigma)]
-    for columns, part in Snapshots(modes).parts():
+    for columns, part in Snapshots(modes, precision=snapshots.precision).parts():
         modes[:, columns] = rotation @ part
+    if snapshots.root is not None:
+        modes /= snapshots.root
     return modes, sigma
 
 
@@ -120,9 +132,9 @@ def noise_floor(size: int, dtype: torch.dtype) -> float:
     return (size * torch.finfo(dtype).eps) ** 0.5
 
 
-def _triangle(snapshots: Snapshots) -> Float[Tensor, "rows time"]:
+def triangle_on_first(snapshots: Snapshots) -> Float[Tensor, "rows time"]:
     """Return R with RᵀR = X Xᵀ on rank 0: at most `time` rows, a part of the sum elsewhere."""
-    factor = snapshots.values[:, :0].T
+    factor = snapshots.values.new_empty((0, snapshots.count), dtype=snapshots.dtype)
     for _, part in snapshots.parts():
         factor = _stacked(factor, part.T)
     return fold(snapshots.comm, factor, _stacked)
@@ -135,10 +147,10 @@ def _stacked(
     return both if len(both) <= both.shape[1] else torch.linalg.qr(both, mode="r").R
 
 
-def _gram(snapshots: Snapshots) -> Float[Tensor, "time time"]:
+def gram_on_first(snapshots: Snapshots) -> Float[Tensor, "time time"]:
     """Return X Xᵀ on rank 0."""
-    time = len(snapshots.values)
-    gram = snapshots.values.new_zeros(time, time)
+    time = snapshots.count
+    gram = snapshots.values.new_zeros((time, time), dtype=snapshots.dtype)
     for _, part in snapshots.parts():
         gram.addmm_(part, part.T)
     return total_on_first(snapshots.comm, gram)

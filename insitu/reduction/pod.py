@@ -12,12 +12,19 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from insitu.collectives import size_of, together
-from insitu.reduction.arrays import from_numpy, like, read_basis, require_snapshots, to_numpy
+from insitu.reduction.arrays import (
+    from_numpy,
+    like,
+    read_arrays,
+    require_finite,
+    require_snapshots,
+    to_numpy,
+)
 from insitu.reduction.decompositions import METHODS, modes_of
 from insitu.reduction.snapshots import Snapshots, project, squared_norms
 from insitu.reduction.stopping import cumulative_energy, kept_rank, require_rules
 
-__all__ = ["POD"]
+__all__ = ["POD", "features_of_all"]
 
 
 class POD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -76,6 +83,7 @@ class POD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     energy: float | None
     method: str
     centred: bool
+    _root: Tensor | None = None
 
     # scikit-learn wants wrong arguments refused by fit, so the type hook must not see this.
     @no_type_check
@@ -116,7 +124,7 @@ class POD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """
         with together(comm):
             snapshots = self._checked(X)
-        features = _features_of_all(comm, snapshots)
+        features = features_of_all(comm, snapshots)
         mean = snapshots.mean(dim=0) if self.centred else None
         with torch.no_grad():
             self._decompose(Snapshots(snapshots.detach(), mean, features, comm))
@@ -250,7 +258,7 @@ class POD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """
         stored = {
             name: torch.from_numpy(array).to(device=device, dtype=dtype)
-            for name, array in read_basis(path).items()
+            for name, array in read_arrays(path, ("modes", "singular_values", "mean")).items()
         }
         basis = cls(rank=len(stored["modes"]), centred=bool(stored["mean"].any()))
         basis._store(stored["modes"], stored["singular_values"], stored["mean"])
@@ -276,26 +284,34 @@ class POD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 "name one of these"
             )
         snapshots = self._validated(X, is_fitting=True)
+        self._require_samples(snapshots)
+        return snapshots
+
+    def _require_samples(self, snapshots: Float[Tensor, "samples features"]) -> None:
         if self.centred and len(snapshots) == 1:
             raise ValueError(
                 "POD: expected at least 2 samples with reduction.centred, got 1 sample; sample "
                 "more snapshots"
             )
-        return snapshots
 
-    def _decompose(self, snapshots: Snapshots) -> None:
-        most = snapshots.smaller_side
+    def _require_rank(self, most: int) -> None:
         if self.rank is not None and self.rank > most:
             raise ValueError(
                 f"reduction.rank must be <= min(samples, features) = {most}, got {self.rank}; "
                 "sample more snapshots or lower the rank"
             )
-        vectors, sigma = METHODS[self.method](snapshots)
-        if len(sigma) == 0:
+
+    def _require_modes(self, available: int) -> None:
+        if available == 0:
             raise ValueError(
                 "POD: expected snapshots with a non-zero part to decompose, got all zeros; start "
                 "sampling once the field moves"
             )
+
+    def _decompose(self, snapshots: Snapshots) -> None:
+        self._require_rank(snapshots.smaller_side)
+        vectors, sigma = METHODS[self.method](snapshots)
+        self._require_modes(len(sigma))
         kept = kept_rank(sigma, self.rank, self.tolerance, self.energy)
         modes, corrected = modes_of(snapshots, vectors[:, :kept], sigma[:kept])
         mean = torch.zeros_like(snapshots.values[0]) if snapshots.mean is None else snapshots.mean
@@ -336,15 +352,16 @@ class POD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 f"X has {X.shape[1]} features, but POD is expecting {self.n_features_in_} "
                 "features as input; project fields of the grid that the basis was made on"
             )
-        if is_fitting and not torch.isfinite(torch.stack(torch.aminmax(X))).all():
-            raise ValueError("POD: expected finite snapshots, got NaN or infinity; check the field")
+        if is_fitting:
+            require_finite(X)
         return X
 
     def _on_basis(self, X: Any) -> tuple[Snapshots, Float[Tensor, "rank features"]]:
         """Return snapshots of the fitted features, and the modes in their dtype."""
         values = self._validated(X).detach()
         mean, modes = self._basis(values)
-        return Snapshots(values, mean if self.centred else None, comm=self.comm_), modes
+        root = None if self._root is None else self._root.to(values.dtype)
+        return Snapshots(values, mean if self.centred else None, comm=self.comm_, root=root), modes
 
     def _coefficients(self, X: Any) -> Float[Tensor, "samples rank"]:
         coefficients = X if isinstance(X, Tensor) else from_numpy(np.asarray(X))
@@ -366,7 +383,7 @@ class POD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return mean.to(values.dtype), modes.to(values.dtype)
 
 
-def _features_of_all(comm: Any, snapshots: Float[Tensor, "samples features"]) -> int:
+def features_of_all(comm: Any, snapshots: Float[Tensor, "samples features"]) -> int:
     """Return the number of features of all ranks, whose snapshots must be of the same times."""
     samples, features = snapshots.shape
     if size_of(comm) == 1:

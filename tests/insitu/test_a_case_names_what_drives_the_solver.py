@@ -81,7 +81,7 @@ def test_the_solver_alone_reports_no_driver(tmp_path):
 
 
 def test_what_contradicts_itself_is_one_sentence(tmp_path):
-    with pytest.raises(insitu.CaseError, match="got takeover and closure"):
+    with pytest.raises(insitu.CaseError, match="a takeover or a closure, got both"):
         run(tmp_path, CLOSED, closure=CLOSURE, takeover=TAKEOVER)
     network = {
         "class_path": "torch.nn.Conv1d",
