@@ -1,6 +1,7 @@
 """A simulation whose steps a surrogate takes where the solver's kernels find it right."""
 
 import math
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -101,6 +102,11 @@ class Takeover:
             The surrogate's interval is not a multiple of the time step.
         DivergenceError
             See `solver.Simulation.advance`.
+
+        Warns
+        -----
+        RuntimeWarning
+            The error may be above the tolerance at the end; ``decisions.violated`` says it too.
         """
         simulation = self._simulation
         segments = list(simulation.plan(until, steps))
@@ -119,6 +125,13 @@ class Takeover:
         simulation.check()
         (size,) = norms(simulation.comm, as_torch(simulation.u))
         self.decisions.violated = self.account.exceeds(size)
+        if self.decisions.violated and simulation.ranks.rank == 0:
+            warnings.warn(
+                f"takeover: the final state is expected within {self._control.tolerance:g} of the solver's, its error may be "
+                f"{self.account.error / size:.3g}; lower the tolerance or give a growth rate, and see the log of decisions",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def summary(self) -> dict[str, Any]:
         """Return the log of decisions as plain values, as ``report.json`` has it."""

@@ -150,6 +150,20 @@ def test_an_error_that_outgrows_the_tolerance_is_a_violation():
     assert not account.affords(0.0, 1.0, 0.1, 0.0)
 
 
+def test_a_violation_is_never_silent(exact):
+    """Errors that were taken in good faith grow faster than anything measured when they were."""
+    takeover, _ = both(Noisy(exact, 1e-4), 1)
+    assert takeover.decisions.violated is False and takeover.account.error > 0
+    takeover.account.measure(20.0)
+    with pytest.warns(
+        RuntimeWarning, match="expected within 0.01 of the solver's, its error may be"
+    ):
+        takeover.advance(until=2 * UNTIL)
+    log = takeover.decisions
+    assert log.violated is True and log.as_dict()["violated"] is True
+    assert log.entries[-1].error > 1e-2 and log.entries[-1].kind == "solved"
+
+
 def test_an_interval_uses_no_more_than_its_share():
     account = Account(1e-2, safety=1.0, generosity=2.0)
     assert account.affords(1.9e-3, 1.0, 0.1, 0.9) and not account.affords(2.1e-3, 1.0, 0.1, 0.9)
