@@ -9,6 +9,7 @@ import yaml
 from torch import nn
 
 import insitu
+import solver
 from insitu.config import load_case
 
 TWO_PI = 6.283185307179586
@@ -76,6 +77,18 @@ def test_a_model_is_trained_reported_saved_and_drawn(run):
     state = torch.load(folder / "online.pt")
     nn.Conv1d(1, 1, **CONVOLUTION).double().load_state_dict(state)
     assert (folder / "figures" / "online.png").stat().st_size > 10_000
+
+
+def test_a_run_that_diverges_reports_its_losses(tmp_path):
+    case = yaml.safe_load(write(tmp_path, **ONLINE).read_text())
+    case["time"] = {"steps": 400, "dt": 0.2, "force": True}
+    case["sampling"] = {"every": 1}
+    (tmp_path / "case.yaml").write_text(yaml.safe_dump(case))
+    with pytest.raises(solver.DivergenceError):
+        insitu.run(tmp_path / "case.yaml", output=tmp_path / "out")
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["status"] == "diverged"
+    assert "expected a finite loss" in report["online"]["ended"]
 
 
 def test_reruns_of_a_case_have_the_same_bits(run):
