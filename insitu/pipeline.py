@@ -133,7 +133,7 @@ def run_case(
                 first = results[case.learning.splits[0]]
                 save_split(folder, simulation, sampler.moments, first, ledger)
                 if online:
-                    save_online(folder, online, report)
+                    save_online(folder, online)
     except DeviceError as error:
         report.fail(error)
         raise RuntimeError(f"the device failed during the run: {error}") from error
@@ -148,6 +148,7 @@ def run_case(
         report.status = "finished"
     finally:
         report.driver = driver.summary() if driver else {}
+        report.online = online.summary() if online else {}
         report.finish(folder, simulation, sampler, ledger)
     return report
 

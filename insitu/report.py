@@ -317,12 +317,11 @@ def save_split(
         figures.draw_training(pictures / "training.png", records)
 
 
-def save_online(folder: Path, online: OnlineRun, report: Report) -> None:
-    """Report the training that went on beside the simulation, write its module and draw its losses; rank 0 does for all."""
-    report.online = online.summary()
+def save_online(folder: Path, online: OnlineRun) -> None:
+    """Write the module that was trained beside the simulation, and draw its losses; rank 0 does for all."""
     if online.simulation.ranks.rank == 0:
         online.save(folder / "online.pt")
-        figures.draw_online(folder / "figures" / "online.png", report.online)
+        figures.draw_online(folder / "figures" / "online.png", online.summary())
 
 
 def save_surrogates(folder: Path, found: Mapping[str, SurrogateForecast]) -> None:

@@ -100,8 +100,8 @@ class Sampler:
         return torch.cat([ring[newest:], ring[:newest]])
 
     def newest(self, count: int) -> Float[Tensor, "newest dof"]:
-        """Return the last snapshots, (count, dof), oldest first, a view of the ring; at most those since `follow` yielded."""
-        return self._ring[self._recorder.count - count : self._recorder.count]
+        """Return the last snapshots, (newest, dof), oldest first, a view of the ring: at most those since it was last full."""
+        return self._ring[max(0, self._recorder.count - count) : self._recorder.count]
 
     def due(self, moment: Moment) -> bool:
         """Whether a snapshot is to be taken now."""
