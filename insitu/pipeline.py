@@ -1,7 +1,9 @@
 """The walk: solver -> snapshots -> basis -> models -> free rollout -> report, all on one device."""
 
+import copy
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from torch import Tensor
 from insitu.bridge import on_stream, torch_device
 from insitu.config import Case, CaseError, Learning, load_case
 from insitu.forecasting import SplitResult, evaluate_split
+from insitu.reduction import POD, StreamingPOD
 from insitu.report import (
     Report,
     draw_field,
@@ -105,20 +108,22 @@ def run_case(
         window = _window(case, schedule.snapshots)
         size = simulation.u.interior.size
         sampler = Sampler(device, size, window, schedule.every, case.dtype)
+        learning = replace(case.learning, reduction=copy.copy(case.learning.reduction))
 
     try:
         with on_stream(device):
             with ledger.stage("time loop") as loop:
                 time = case.time
                 for moment in sampler.follow(simulation, time.until, time.steps, schedule.interval):
+                    _pass_on(learning.reduction, sampler, schedule.snapshots, comm)
                     progress("time loop", moment.step, schedule.steps)
                 loop.sampled = sampler.taken * sampler.snapshot_bytes
             with ledger.stage("check"):
                 sampler.check(simulation)
-            results = learn(case.learning, sampler.snapshots, report, ledger, progress, comm)
+            results = learn(learning, sampler.snapshots, report, ledger, progress, comm)
             with ledger.stage("report"):
                 draw_field(folder, simulation, sampler, ledger)
-                first = results[case.learning.splits[0]]
+                first = results[learning.splits[0]]
                 save_split(folder, simulation, sampler.moments, first, ledger)
     except DeviceError as error:
         report.fail(error)
@@ -161,9 +166,27 @@ def learn(
     return results
 
 
+def _pass_on(reduction: POD, sampler: Sampler, total: int, comm: Any) -> None:
+    """Show a streaming reduction those snapshots of a full ring that the run, of `total` snapshots, will overwrite.
+
+    So it has seen all that the ring no longer holds, and nothing that it still does: a split decides on these.
+    """
+    overwritten = sampler.taken - sampler.window
+    if isinstance(reduction, StreamingPOD) and sampler.taken % sampler.window == 0:
+        leaving = min(sampler.window, total - sampler.taken)
+        if leaving and getattr(reduction, "n_samples_seen_", 0) == overwritten:
+            reduction.partial_fit(sampler.snapshots[:leaving], comm=comm)
+
+
 def _window(case: Case, total: int) -> int:
     """Return the snapshots to hold: all of the run or ``sampling.window``, enough for the models either way."""
     window = min(case.sampling.window or total, total)
+    is_streaming = isinstance(case.learning.reduction, StreamingPOD) and window < total
+    if is_streaming and case.time.cfl is not None and case.time.steps is not None:
+        raise CaseError(
+            "a StreamingPOD must know how many snapshots the run takes, got time.steps beside time.until with time.cfl; leave "
+            "time.steps out"
+        )
     history = max(model.history for model in (case.learning.model, *case.learning.baselines))
     train = int(window * case.learning.train_fraction)
     if train < history + 2 or window - train < 1:

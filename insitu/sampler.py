@@ -92,10 +92,11 @@ class Sampler:
     def snapshots(self) -> Float[Tensor, "count dof"]:
         """The snapshots held, (count, dof), oldest first, on the device.
 
-        A view of the ring, valid until it is written again, as long as nothing was overwritten; a reordered copy after that.
+        A view of the ring, valid until it is written again, as long as nothing was overwritten and each time it has just been
+        filled; else a reordered copy.
         """
         newest, ring = self._recorder.count, self._ring
-        if not self._older:
+        if not self._older or newest == self.window:
             return ring[:newest]
         return torch.cat([ring[newest:], ring[:newest]])
 
