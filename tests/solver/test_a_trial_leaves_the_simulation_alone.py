@@ -100,6 +100,10 @@ def start(device, case, method, **options):
 
 @pytest.mark.parametrize("case", EQUATIONS)
 def test_an_increment_is_the_right_hand_side(device, case):
+    if device.mode == "OpenCL" and len(EQUATIONS[case][0].points) > 1 and case != "Navier-Stokes":
+        pytest.skip(
+            "pocl takes long for these kernels; one dimension and Navier-Stokes show the mode"
+        )
     simulation, trial = start(device, case, "euler")
     state, change = trial.field(), trial.field()
     values = some(simulation, 1)
@@ -115,7 +119,8 @@ def test_an_increment_is_the_right_hand_side(device, case):
 
 
 @pytest.mark.parametrize("case", [case for case in EQUATIONS if case != "Navier-Stokes"])
-def test_a_state_advances_as_it_would_in_the_simulation(device, case):
+def test_a_state_advances_as_it_would_in_the_simulation(host_device, case):
+    device = host_device
     simulation, trial = start(device, case, None)
     other = Simulation(device, *EQUATIONS[case][:2], some(simulation, 2), dt=1e-4)
     state = trial.field()
