@@ -9,6 +9,8 @@ from pathlib import Path
 
 import equations_table
 
+from insitu.timing import sentence
+
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 
@@ -31,9 +33,8 @@ def forecast():
         rows.append([split, *errors, f"{numbers['projection_error']:.3f}"])
     table = markdown(["rel-L2 of the field, free rollout", *names, "projection (floor)"], rows)
     loop = next(stage for stage in report["stages"] if stage["name"] == "time loop")
-    crossed = loop["host_to_device"] + loop["device_to_host"]
-    where = report["provenance"]["device"]
-    return f"{table}\n\nBytes between host and device inside the time loop ({where}): {crossed}."
+    said = sentence(loop, report["provenance"]["device"])
+    return f"{table}\n\nThe run's last lines say what its time loop moved: {said}."
 
 
 def accuracy():

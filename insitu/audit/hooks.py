@@ -23,16 +23,21 @@ _KEY = "BackendSelect"
 _BELOW = _dispatch_keyset_full_after(DispatchKey.BackendSelect)
 _copy = torch.ops.aten.copy_.default
 _item = torch.ops.aten._local_scalar_dense.default
+_HOST = 1  # as DLPack numbers it
 _NUMBERS = (float, int, bool, complex)
 _thread = threading.local()  # .crossings: copies of this thread between device and host so far
 
 _undo: list[Callable[[], None]] = []
 
 
-def install(check: Watch, record: Watch) -> None:
-    """Call ``check`` before and ``record`` after each transfer, until `uninstall`; nothing is installed yet."""
+def install(check: Watch, record: Watch, copies: bool) -> None:
+    """Call ``check`` before and ``record`` after each transfer, until `uninstall`; nothing is installed yet.
+
+    Where torch has no device but the host, its copies cross nothing: they are watched where ``copies`` are asked for.
+    """
     _watch_solver(check, record)
-    _watch_torch(check, record)
+    if copies or torch.accelerator.is_available():
+        _watch_torch(check, record)
     _watch_waits(record)
     if "cupy" in sys.modules:
         _watch_cupy(check, record)
@@ -113,12 +118,11 @@ def _watch_solver(check: Watch, record: Watch) -> None:
 
 
 def _of_solver(operation: str, direction: Direction, memory: Memory, size: int) -> Move:
-    is_host = memory.__dlpack_device__()[0] == 1
-    crosses = direction != "device_to_device"
-    if crosses and is_host:
-        direction = "within_host"
-    waits = int(crosses and not is_host and size > 0)
-    return Move(operation, direction, size, size // memory.dtype.itemsize, waits)
+    if direction == "device_to_device":
+        return Move(operation, direction, size, memory.size)
+    if memory.__dlpack_device__()[0] == _HOST:
+        return Move(operation, "within_host", size, memory.size)
+    return Move(operation, direction, size, memory.size, int(size > 0))
 
 
 def _span(memory: Memory) -> int:

@@ -150,7 +150,8 @@ def test_a_view_is_free_and_a_clone_is_a_copy_on_the_device(host_device):
         assert np.asarray(flow.u.memory).shape == (1, N)
         view[0, 0].item()
         view.tolist()
-        assert audit.lines == []
+    assert audit.lines == []
+    with insitu.no_host_transfer(), Audit(copies=True) as audit:
         view.clone()
     assert [(line.direction, line.bytes) for line in audit.lines] == [("device_to_device", 512)]
 
@@ -221,6 +222,16 @@ def test_audits_nest_and_leave_nothing_behind(device):
     assert outer.field_bytes == 3 * 512
 
 
+def test_torch_is_watched_while_an_audit_of_its_copies_is_open():
+    x = torch.zeros(8)
+    with Audit() as outer:
+        x.clone()
+        with Audit(copies=True) as inner, Audit():
+            x.clone()
+        x.clone()
+    assert inner.bytes("device_to_device") == outer.bytes("device_to_device") == 32
+
+
 def test_torch_computes_the_same_under_an_audit():
     def train():
         torch.manual_seed(0)
@@ -237,8 +248,9 @@ def test_torch_computes_the_same_under_an_audit():
         return losses
 
     free = train()
-    with insitu.no_host_transfer():
+    with Audit(copies=True) as audit:
         assert train() == free
+    assert audit.lines
 
 
 def test_lines_are_told_in_words():
