@@ -127,7 +127,8 @@ class Learning:
         "published": the basis is computed from all snapshots, as in the mini-app study, so it has seen the span that is
         forecast. "causal": basis and scaler see the training span only. The first one is saved and drawn, all are reported.
     reduction
-        From snapshots to coefficients.
+        From snapshots to coefficients. A StreamingPOD is also shown what a window shorter than the run overwrites: its basis
+        is that of the whole run, though models are trained and tried on the last window.
     model
         The forecasting model.
     baselines

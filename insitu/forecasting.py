@@ -89,7 +89,7 @@ def evaluate_split(
     train
         Snapshots of the training span.
     reduction, models
-        Settings; left unfitted.
+        Settings; left as they are. A reduction with ``partial_fit`` goes on from the snapshots that it has seen before these.
     ledger
         Takes the time of the stages "reduction", "training" and "rollout".
     progress
@@ -104,7 +104,8 @@ def evaluate_split(
     """
     with ledger.stage("reduction"):
         seen = snapshots if split == "published" else snapshots[:train]
-        basis = copy.deepcopy(reduction).fit(seen, comm=comm)
+        basis = copy.copy(reduction)
+        getattr(basis, "partial_fit", basis.fit)(seen, comm=comm)
         coefficients = basis.transform(snapshots)
         floor = basis.field_error(coefficients[train:], snapshots[train:])
     result = SplitResult(basis, coefficients, train, floor, {})

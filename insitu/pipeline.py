@@ -1,7 +1,10 @@
 """The walk: solver -> snapshots -> basis -> models -> free rollout -> report, all on one device."""
 
+import copy
+import functools
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from insitu.config import Case, CaseError, Learning, load_case
 from insitu.ensembles import require_whole_members, trajectories
 from insitu.forecasting import SplitResult, evaluate_split
 from insitu.online.run import OnlineRun
+from insitu.reduction import POD, StreamingPOD
 from insitu.report import (
     Report,
     draw_field,
@@ -116,6 +120,10 @@ def run_case(
         sampler = Sampler(device, size, window, schedule.every, case.dtype)
         online = OnlineRun(case.online, simulation, sampler) if case.online else None
         driver = _driver(case, simulation, sampler, schedule)
+        learning = replace(case.learning, reduction=copy.copy(case.learning.reduction))
+        sampler.on_turn = functools.partial(
+            _pass_on, learning.reduction, sampler, schedule.snapshots, comm
+        )
 
     try:
         with on_stream(device):
@@ -126,14 +134,14 @@ def run_case(
                 loop.sampled = sampler.taken * sampler.snapshot_bytes
             with ledger.stage("check"):
                 sampler.check(simulation)
-            results = learn(case.learning, sampler.snapshots, report, ledger, progress, comm)
+            results = learn(learning, sampler.snapshots, report, ledger, progress, comm)
             learn_fields(case.learning, simulation, sampler, report, folder, ledger, progress)
             with ledger.stage("report"):
                 draw_field(folder, simulation, sampler, ledger)
-                first = results[case.learning.splits[0]]
+                first = results[learning.splits[0]]
                 save_split(folder, simulation, sampler.moments, first, ledger)
                 if online:
-                    save_online(folder, online, report)
+                    save_online(folder, online)
     except DeviceError as error:
         report.fail(error)
         raise RuntimeError(f"the device failed during the run: {error}") from error
@@ -148,6 +156,7 @@ def run_case(
         report.status = "finished"
     finally:
         report.driver = driver.summary() if driver else {}
+        report.online = online.summary() if online else {}
         report.finish(folder, simulation, sampler, ledger)
     return report
 
@@ -242,9 +251,25 @@ def _moments(
     return online.beside(moments) if online else moments
 
 
+def _pass_on(reduction: POD, sampler: Sampler, total: int, comm: Any) -> None:
+    """Show a streaming reduction those snapshots of a full ring that the run, of `total` snapshots, will overwrite.
+
+    So it has seen all that the ring no longer holds, and nothing that it still does: a split decides on these.
+    """
+    leaving = min(sampler.window, total - sampler.taken)
+    if isinstance(reduction, StreamingPOD) and leaving:
+        reduction.partial_fit(sampler.snapshots[:leaving], comm=comm)
+
+
 def _window(case: Case, total: int) -> int:
     """Return the snapshots to hold: all of the run or ``sampling.window``, enough for the models either way."""
     window = min(case.sampling.window or total, total)
+    is_streaming = isinstance(case.learning.reduction, StreamingPOD) and window < total
+    if is_streaming and case.time.cfl is not None and case.time.steps is not None:
+        raise CaseError(
+            "a StreamingPOD must know how many snapshots the run takes, got time.steps beside time.until with time.cfl; leave "
+            "time.steps out"
+        )
     history = max(model.history for model in (case.learning.model, *case.learning.baselines))
     train = int(window * case.learning.train_fraction)
     if train < history + 2 or window - train < 1:

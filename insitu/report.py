@@ -23,6 +23,7 @@ from insitu.config import CaseError, as_yaml
 from insitu.field_figures import draw_evolution, draw_mode_shapes
 from insitu.forecasting import SplitResult
 from insitu.online.run import OnlineRun
+from insitu.reduction import POD, StreamingPOD
 from insitu.sampler import Sampler
 from insitu.surrogates import SurrogateForecast
 from insitu.timing import Ledger, of_all_ranks
@@ -79,7 +80,8 @@ class Report:
         Seconds of the slowest rank and bytes of all ranks in each stage, see `insitu.timing.Stage`; of a run that failed those of
         the rank that wrote this.
     learning
-        By split: rank, spans, projection error, and for each model rel-L2 of the free rollout and the one-step R².
+        By split: rank, spans, projection error, and for each model rel-L2 of the free rollout and the one-step R²; of a
+        `StreamingPOD` also the snapshots it has seen and its error bound over all of them, relative to their norm.
     online
         What was trained while the simulation ran, see `insitu.online.run.OnlineRun.summary`; empty where nothing was.
     surrogates
@@ -130,6 +132,7 @@ class Report:
             "train_snapshots": result.train,
             "forecast_snapshots": len(result.coefficients) - result.train,
             "projection_error": result.projection_error,
+            **_bound(result.basis),
             "models": {
                 name: {
                     "field_error": forecast.field_error,
@@ -197,6 +200,16 @@ class Report:
             return
         figures.draw_stage_times(folder / "figures" / "stage_times.png", self.stages)
         self.write(folder)
+
+
+def _bound(basis: POD) -> dict[str, Any]:
+    """Return what a streaming basis knows of all the snapshots it has seen."""
+    if not isinstance(basis, StreamingPOD):
+        return {}
+    return {
+        "basis_snapshots": basis.n_samples_seen_,
+        "error_bound": basis.error_bound_ / basis.norm_,
+    }
 
 
 def finite(value: Any) -> Any:
@@ -317,12 +330,11 @@ def save_split(
         figures.draw_training(pictures / "training.png", records)
 
 
-def save_online(folder: Path, online: OnlineRun, report: Report) -> None:
-    """Report the training that went on beside the simulation, write its module and draw its losses; rank 0 does for all."""
-    report.online = online.summary()
+def save_online(folder: Path, online: OnlineRun) -> None:
+    """Write the module that was trained beside the simulation, and draw its losses; rank 0 does for all."""
     if online.simulation.ranks.rank == 0:
         online.save(folder / "online.pt")
-        figures.draw_online(folder / "figures" / "online.png", report.online)
+        figures.draw_online(folder / "figures" / "online.png", online.summary())
 
 
 def save_surrogates(folder: Path, found: Mapping[str, SurrogateForecast]) -> None:

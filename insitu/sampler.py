@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from jaxtyping import Float
@@ -37,6 +37,11 @@ class Sampler:
     dtype : str
         Of the simulation.
 
+    Attributes
+    ----------
+    on_turn : callable or None
+        Called when the ring is full, before its oldest snapshot may be overwritten.
+
     Raises
     ------
     ValueError
@@ -54,6 +59,7 @@ class Sampler:
             )
         self.every = every
         self.window = window
+        self.on_turn: Callable[[], None] | None = None
         self._recorder = Recorder(every, device.allocate((window, dof), dtype))
         self._older: list[Moment] = []
         self._rewound = 0
@@ -92,16 +98,17 @@ class Sampler:
     def snapshots(self) -> Float[Tensor, "count dof"]:
         """The snapshots held, (count, dof), oldest first, on the device.
 
-        A view of the ring, valid until it is written again, as long as nothing was overwritten; a reordered copy after that.
+        A view of the ring, valid until it is written again, as long as nothing was overwritten and each time it has just been
+        filled; else a reordered copy.
         """
         newest, ring = self._recorder.count, self._ring
-        if not self._older:
+        if not self._older or newest == self.window:
             return ring[:newest]
         return torch.cat([ring[newest:], ring[:newest]])
 
     def newest(self, count: int) -> Float[Tensor, "newest dof"]:
-        """Return the last snapshots, (count, dof), oldest first, a view of the ring; at most those since `follow` yielded."""
-        return self._ring[self._recorder.count - count : self._recorder.count]
+        """Return the last snapshots, (newest, dof), oldest first, a view of the ring: at most those since it was last full."""
+        return self._ring[max(0, self._recorder.count - count) : self._recorder.count]
 
     def due(self, moment: Moment) -> bool:
         """Whether a snapshot is to be taken now."""
@@ -221,6 +228,8 @@ class Sampler:
 
     def _turn_if_full(self) -> None:
         if self._recorder.room == 0:
+            if self.on_turn is not None:
+                self.on_turn()
             self._older = self._recorder.moments
             self._rewind()
 

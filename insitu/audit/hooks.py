@@ -23,7 +23,7 @@ _KEY = "BackendSelect"
 _BELOW = _dispatch_keyset_full_after(DispatchKey.BackendSelect)
 _copy = torch.ops.aten.copy_.default
 _item = torch.ops.aten._local_scalar_dense.default
-_NOWHERE = ("meta",)  # tensors without data
+_NUMBERS = (float, int, bool, complex)
 _thread = threading.local()  # .crossings: copies of this thread between device and host so far
 
 _undo: list[Callable[[], None]] = []
@@ -150,14 +150,18 @@ def _watch_torch(check: Watch, record: Watch) -> None:
     )
 
     def on_copy(keys: Any, target: Tensor, source: Any, non_blocking: bool = False) -> Tensor:
-        if not isinstance(source, Tensor):  # a Python number that torch had made a tensor
+        if type(source) in _NUMBERS:  # a Python number that torch had made a tensor
             return target.fill_(source)
-        if has_device and target.device.type == source.device.type == "cpu":
-            return copy(keys, target, source, non_blocking)
-        return watched_copy(keys, target, source, non_blocking)
+        to, of = target.device.type, source.device.type
+        if (to == "cpu") != (of == "cpu"):
+            return watched_copy(keys, target, source, non_blocking)
+        result = _copy.redispatch(keys & _BELOW, target, source, non_blocking)
+        if (to != "cpu" or not has_device) and to != "meta":
+            record(Move("torch copy", "device_to_device", target.nbytes, target.numel()))
+        return result
 
     def on_item(keys: Any, tensor: Any) -> Any:
-        if not isinstance(tensor, Tensor):
+        if type(tensor) in _NUMBERS:
             return tensor
         return (item if tensor.device.type == "cpu" else watched_item)(keys, tensor)
 
@@ -170,10 +174,8 @@ def _watch_torch(check: Watch, record: Watch) -> None:
 
 def _of_torch(target: Tensor, source: Tensor, non_blocking: bool) -> Move:
     to, of = target.device.type, source.device.type
-    if to in _NOWHERE or of in _NOWHERE:
+    if "meta" in (to, of):  # a tensor without data
         return Move("torch copy", "none")
-    if (to == "cpu") == (of == "cpu"):
-        return Move("torch copy", "device_to_device", target.nbytes, target.numel())
     direction: Direction = "device_to_host" if to == "cpu" else "host_to_device"
     moved = source if source.numel() <= target.numel() else target
     return Move("torch copy", direction, moved.nbytes, moved.numel(), int(not non_blocking))
@@ -209,7 +211,7 @@ def _watch_cupy(check: Watch, record: Watch) -> None:
         values = np.asarray(source)
         return Move("cupy array", "host_to_device", values.nbytes, values.size, 1)
 
-    for name in ("get", "item", "tolist", "__bool__", "__int__", "__float__", "__index__"):
+    for name in ("get", "item", "tolist", "__bool__", "__int__", "__float__"):
         _replace(cupy.ndarray, name, functools.partial(_watched, reading, check, record))
     _replace(cupy.ndarray, "set", functools.partial(_watched, writing, check, record))
     for name in ("array", "asarray", "ascontiguousarray", "asanyarray"):

@@ -118,25 +118,31 @@ class Line:
         )
 
 
-Lines = dict[tuple[str, ...], Line]
+Lines = dict[tuple[str, str, str, Direction, Kind], Line]
 
 
-def add(sums: Lines, line: Line) -> None:
-    """Add a line to those of one origin, operation, direction and kind."""
-    key = (line.who, line.where, line.operation, line.direction, line.kind)
-    if key not in sums:
-        sums[key] = Line(line.who, line.where, line.operation, line.direction, line.kind)
-    own = sums[key]
-    own.count += line.count
-    own.bytes += line.bytes
-    own.synchronizations += line.synchronizations
+def add(
+    sums: Lines,
+    key: tuple[str, str, str, Direction, Kind],
+    count: int,
+    size: int,
+    synchronizations: int,
+) -> None:
+    """Add to the line of an origin, operation, direction and kind."""
+    line = sums.get(key)
+    if line is None:
+        line = sums[key] = Line(*key)
+    line.count += count
+    line.bytes += size
+    line.synchronizations += synchronizations
 
 
 def merged(lines: list[Line]) -> list[Line]:
     """Return lines with equal ones added up, in the order in which they first come."""
     sums: Lines = {}
     for line in lines:
-        add(sums, line)
+        key = (line.who, line.where, line.operation, line.direction, line.kind)
+        add(sums, key, line.count, line.bytes, line.synchronizations)
     return list(sums.values())
 
 

@@ -112,7 +112,7 @@ def _check(move: Move) -> None:
     with _lock:
         limits = [audit.allowed for audit in _open if audit.allowed is not None]
     if limits and move.bytes > min(limits):
-        place = origin(0)
+        place = origin()
         if kind_of(move, place) != "control":
             raise refusal(move, place)
 
@@ -121,16 +121,8 @@ def _record(move: Move) -> None:
     """Write what happened into the open audits."""
     if not (move.bytes or move.synchronizations):
         return
-    place = origin(0)
-    line = Line(
-        *place,
-        move.operation,
-        move.direction,
-        kind_of(move, place),
-        1,
-        move.bytes,
-        move.synchronizations,
-    )
+    place = origin(move.direction == "device_to_device")
+    key = (place.who, place.where, move.operation, move.direction, kind_of(move, place))
     with _lock:
         for audit in _open:
-            add(audit._lines, line)
+            add(audit._lines, key, 1, move.bytes, move.synchronizations)

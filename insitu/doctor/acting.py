@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from insitu.bridge import as_torch, on_stream
+from insitu.bridge import as_torch, on_stream, torch_device
 from insitu.doctor.coupling import Coupling, seeded_like, state, step_of
 from insitu.doctor.finding import Fault, Skip
 from solver import Simulation
@@ -223,7 +223,7 @@ def check_stream(coupling: Coupling) -> str:
     with on_stream(simulation.device):
         advance = coupling.couple(simulation)
         for _ in range(4 * _STEPS):
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(torch_device(simulation.device))
             advance(step_of(simulation), 1)
     if not torch.equal(free, state(simulation)):
         raise Fault(

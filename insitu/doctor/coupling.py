@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from insitu.bridge import as_torch, on_stream
+from insitu.bridge import as_torch, on_stream, torch_device
 from insitu.config import Case, Learning
 from insitu.models.windows import windows
 from insitu.sampler import Sampler
@@ -86,7 +86,14 @@ def step_of(simulation: Simulation) -> float:
 
 
 def coupling_of(case: Case, device: Device, comm: Any = None) -> Coupling:
-    """Return the coupling of a case: its simulation at a constant step, its snapshots and its learning."""
+    """Return the coupling of a case: its simulation at a constant step, its snapshots and its learning.
+
+    Raises
+    ------
+    DeviceError
+        Torch cannot see the device's memory.
+    """
+    torch_device(device)
 
     def simulate() -> Simulation:
         simulation = Simulation(

@@ -35,7 +35,7 @@ class SlowdownBudget:
     baseline
         Undisturbed bursts before training begins.
     cycle, rest
-        Of every `cycle` bursts the last `rest` are undisturbed.
+        After every `cycle` − `rest` bursts the trainer rests until `rest` bursts were undisturbed.
     memory
         Undisturbed bursts that the threshold is taken from, the newest.
 
@@ -78,6 +78,7 @@ class SlowdownBudget:
         self.baseline, self.cycle, self.rest = baseline, cycle, rest
         self.bursts = 0
         self.exceeded = 0
+        self._until_rest, self._rest_left = cycle - rest, 0
         self._duty = 0.0
         self._undisturbed: deque[float] = deque(maxlen=memory)
         self._threshold: float | None = None
@@ -87,8 +88,7 @@ class SlowdownBudget:
     @property
     def duty(self) -> float:
         """Share of time in which the trainer may run now: 0 (it rests) to 1."""
-        is_resting = self.bursts % self.cycle >= self.cycle - self.rest
-        if len(self._undisturbed) < self.baseline or is_resting:
+        if len(self._undisturbed) < self.baseline or self._rest_left:
             return 0.0
         return min(1.0, max(0.0, self._duty))
 
@@ -117,6 +117,7 @@ class SlowdownBudget:
             self._threshold = None
         if threshold == math.inf:
             return
+        self._count_down(undisturbed)
         self.bursts += 1
         self._with_training.append(seconds)
         exceeds = seconds > threshold
@@ -155,6 +156,7 @@ class SlowdownBudget:
         return {
             "bursts": self.bursts,
             "exceeded": self.exceeded,
+            "rest": [self._until_rest, self._rest_left],
             "duty": self._duty,
             "duties": self._duties,
             "undisturbed": list(self._undisturbed),
@@ -164,12 +166,22 @@ class SlowdownBudget:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` returned."""
         self.bursts, self.exceeded = state["bursts"], state["exceeded"]
+        self._until_rest, self._rest_left = state["rest"]
         self._duty, self._duties = state["duty"], state["duties"]
         self._undisturbed.clear()
         self._undisturbed.extend(state["undisturbed"])
         self._with_training.clear()
         self._with_training.extend(state["with_training"])
         self._threshold = None
+
+    def _count_down(self, undisturbed: bool) -> None:
+        """Begin a rest where it is due, and end it when enough bursts were undisturbed."""
+        if self._rest_left:
+            self._rest_left -= undisturbed
+            self._until_rest = self.cycle - self.rest
+        else:
+            self._until_rest -= 1
+            self._rest_left = 0 if self._until_rest else self.rest
 
     def _at_quantile(self, seconds: deque[float]) -> float:
         """Return the order statistic that a share of `quantile` does not exceed."""

@@ -4,10 +4,11 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from insitu.online.staging import Staging
 from insitu.online.throttle import Throttle
@@ -29,7 +30,8 @@ class Overlap:
     Parameters
     ----------
     trainer
-        Its parts of a batch, and batches, are the pieces of work between which the throttle holds it back.
+        The throttle holds it back between the layers of its module, forward and backward: the smaller the pieces of work, the
+        more evenly they fall on the solver's bursts.
     parameters
         (members, p) of the equation, where the module takes them.
     threads
@@ -49,6 +51,11 @@ class Overlap:
         self._staging: Staging | None = None
         self._thread = threading.Thread(target=self._run, name="online training", daemon=True)
         trainer.descent.breathe = self._breathe
+        self._hooks = [
+            part.register_forward_hook(self._after_layer)
+            for part in trainer.module.modules()
+            if next(part.children(), None) is None
+        ]
 
     @property
     def dropped(self) -> int:
@@ -65,6 +72,8 @@ class Overlap:
         self.throttle.end()
         self._thread.join()
         self.trainer.descent.breathe = lambda: None
+        for hook in self._hooks:
+            hook.remove()
         torch.set_num_threads(self._before)
 
     def offer(self, sample: int, states: Float[Tensor, "members components *points"]) -> bool:
@@ -93,6 +102,11 @@ class Overlap:
         while self._staging and (staged := self._staging.get()):
             self.trainer.offer(staged.sample, staged.states, self._parameters)
             self._staging.give_back(staged)
+
+    def _after_layer(self, layer: nn.Module, inputs: Any, output: Any) -> None:
+        self._breathe()
+        if isinstance(output, Tensor) and output.requires_grad:
+            output.register_hook(lambda gradient: self._breathe())
 
     def _breathe(self) -> None:
         if self.trainer.device.type == "cuda":

@@ -200,8 +200,14 @@ class OnlineRun:
             self._tell_interval()
         shape = self.simulation.u.shape
         shape = shape if self.simulation.members is not None else (1, *shape)
-        for states in self.sampler.newest(count) if count else ():
-            self._taken += 1
+        if not count:
+            return
+        held = self.sampler.newest(count)
+        self._taken += count
+        self._next += count - len(
+            held
+        )  # overwritten before they were seen: no pair reaches across them
+        for states in held:
             self._next += 1
             yield self._next - 1, states.view(shape)
 

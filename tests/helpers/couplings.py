@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from insitu.bridge import as_torch, on_stream
+from insitu.bridge import as_torch, on_stream, torch_device
 from insitu.config import Learning
 from insitu.doctor import Coupling
 from insitu.models import LSTM, Persistence
@@ -14,6 +14,10 @@ from insitu.reduction import POD
 from insitu.training import Training
 from solver import Burgers, Grid, Simulation
 
+LEARNING = Learning(
+    reduction=POD(rank=2),
+    model=LSTM(hidden=8, layers=1, history=2, training=Training(epochs=2, validation=0.0)),
+)
 GRID = Grid((16, 12), ((0.0, 1.0), (0.0, 1.0)))
 
 
@@ -43,7 +47,7 @@ def right(device, write=None, look=None, model=None, **parts):
 
     ``write(simulation, answer, dt)`` and ``look(simulation)``, which returns what gives the model's input, replace its own.
     """
-    model = model or network()
+    model = (model or network()).to(torch_device(device))
 
     def simulate():
         return Simulation(device, GRID, Burgers(0.02, "central", forcing=0.0), waves, dt=1e-3)
@@ -65,17 +69,13 @@ def right(device, write=None, look=None, model=None, **parts):
 
         return advance
 
-    training = Training(epochs=2, validation=0.0)
-    learning = Learning(
-        reduction=POD(rank=2), model=LSTM(hidden=8, layers=1, history=2, training=training)
-    )
     made = Coupling(
         simulate,
         couple,
         model,
         "forcing",
         pairs=lambda rows: (rows[:-1], rows[1:]),
-        learning=learning,
+        learning=LEARNING,
     )
     return dataclasses.replace(made, **parts)
 
@@ -108,6 +108,13 @@ def through_float32(simulation, answer, dt):
     fit(as_torch(simulation.fields["forcing"]), answer)
     u = as_torch(simulation.u)
     u.copy_(u.float())
+
+
+def on_another_stream(simulation, answer, dt):
+    field = as_torch(simulation.fields["forcing"])
+    with torch.cuda.stream(torch.cuda.Stream()):
+        torch.cuda._sleep(20_000_000)
+        field.copy_(answer)
 
 
 def first_state(simulation):
@@ -197,7 +204,7 @@ class NoiseOfTheRank:
 
 
 def learning(**parts):
-    return {"learning": dataclasses.replace(right(None).learning, **parts)}
+    return {"learning": dataclasses.replace(LEARNING, **parts)}
 
 
 FAULTS = {  # name: (what is wrong, the check that must find it)

@@ -8,11 +8,13 @@ import json
 
 import numpy as np
 import torch
+from mpi4py import MPI
 from torch import nn
 
 from helpers import second_device
 from insitu.audit import Audit, no_host_transfer
 from insitu.bridge import to_host
+from insitu.collectives import _buffer
 
 DEVICE = second_device.NAME
 WAYS = {  # name: (what is done with a tensor x of 6 float64 on the device and one y on the host, bytes by direction)
@@ -51,6 +53,7 @@ WAYS = {  # name: (what is done with a tensor x of 6 float64 on the device and o
     "x.new_tensor(list)": (lambda x, y: x.new_tensor([1.0, 2.0]), {"host_to_device": 16}),
     "module.to(device)": (lambda x, y: nn.Linear(3, 2).to(DEVICE), {"host_to_device": 32}),
     "module.cpu()": (lambda x, y: on_device().cpu(), {"device_to_host": 32}),
+    "staged for MPI": (lambda x, y: _buffer(MPI.COMM_SELF, x), {"device_to_host": 48}),
     "load_state_dict": (lambda x, y: on_device().load_state_dict(STATE), {"host_to_device": 32}),
 }
 CLEAN = {

@@ -9,6 +9,7 @@ import yaml
 from torch import nn
 
 import insitu
+import solver
 from insitu.config import load_case
 
 TWO_PI = 6.283185307179586
@@ -37,14 +38,25 @@ ONLINE = {
 }
 
 
-@pytest.fixture
-def run(tmp_path):
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Run the case with a training, or without; every run once."""
+    known = {}
+
     def go(name, **online):
-        file = tmp_path / "case.yaml"
-        file.write_text(yaml.safe_dump(CASE | ({"online": online} if online else {})))
-        return insitu.run(file, output=tmp_path / name), tmp_path / name
+        if name not in known:
+            folder = tmp_path_factory.mktemp(name)
+            file = write(folder, **online)
+            known[name] = insitu.run(file, output=folder / "out"), folder / "out"
+        return known[name]
 
     return go
+
+
+def write(folder, **online):
+    file = folder / "case.yaml"
+    file.write_text(yaml.safe_dump(CASE | ({"online": online} if online else {})))
+    return file
 
 
 def coefficients(folder):
@@ -67,17 +79,40 @@ def test_a_model_is_trained_reported_saved_and_drawn(run):
     assert (folder / "figures" / "online.png").stat().st_size > 10_000
 
 
-def test_reruns_of_a_case_have_the_same_bits_and_another_seed_others(run):
-    weights = [torch.load(run(name, **ONLINE)[1] / "online.pt")["weight"] for name in ("a", "b")]
-    assert torch.equal(*weights)
-    other = torch.load(run("c", **(ONLINE | {"seed": 4}))[1] / "online.pt")["weight"]
-    assert not torch.equal(other, weights[0])
+def test_a_run_that_diverges_reports_its_losses(tmp_path):
+    case = yaml.safe_load(write(tmp_path, **ONLINE).read_text())
+    case["time"] = {"steps": 400, "dt": 0.2, "force": True}
+    case["sampling"] = {"every": 1}
+    (tmp_path / "case.yaml").write_text(yaml.safe_dump(case))
+    with pytest.raises(solver.DivergenceError):
+        insitu.run(tmp_path / "case.yaml", output=tmp_path / "out")
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["status"] == "diverged"
+    assert "expected a finite loss" in report["online"]["ended"]
+
+
+def test_reruns_of_a_case_have_the_same_bits(run):
+    weights = [torch.load(run(name, **ONLINE)[1] / "online.pt") for name in ("one", "again")]
+    assert torch.equal(weights[0]["weight"], weights[1]["weight"])
+
+
+def test_weights_begin_with_the_seed_of_the_case(tmp_path):
+    def first_weights(seed):
+        case, _ = load_case(write(tmp_path, **(ONLINE | {"seed": seed})))
+        return case.online.model.weight
+
+    torch.manual_seed(0)
+    expected = first_weights(3)
+    torch.manual_seed(1)
+    assert torch.equal(first_weights(3), expected)
+    assert not torch.equal(first_weights(4), expected)
 
 
 @pytest.mark.parametrize("mode", ["interleaved", "overlapped"])
 def test_the_rest_of_the_report_is_that_of_a_run_without(run, mode):
     alone, folder = run("alone")
-    beside, other = run(mode, **(ONLINE | {"mode": mode}))
+    names = {"interleaved": "one", "overlapped": "overlapped"}
+    beside, other = run(names[mode], **(ONLINE | {"mode": mode}))
     assert beside.learning == alone.learning
     assert beside.sampling == alone.sampling
     assert not alone.online and beside.online["mode"] == mode
@@ -93,7 +128,9 @@ def test_a_surrogate_gets_its_statistics_and_its_interval(run):
         "class_path": "insitu.surrogates.Surrogate",
         "init_args": {"core": core, "components": 1, "parameters": 1},
     }
-    _, folder = run("one", **(ONLINE | {"model": surrogate, "parameters": ["nu"], "stride": 2}))
+    _, folder = run(
+        "surrogate", **(ONLINE | {"model": surrogate, "parameters": ["nu"], "stride": 2})
+    )
     state = torch.load(folder / "online.pt", weights_only=False)
     assert state["_extra_state"].item() == pytest.approx(0.04)
     assert state["parameter_mean"].item() == pytest.approx(0.15), "the members trained on"
@@ -116,12 +153,12 @@ def test_a_surrogate_gets_its_statistics_and_its_interval(run):
         ({"policy": "stack"}, "online"),
     ],
 )
-def test_what_is_wrong_is_said(run, change, message):
+def test_what_is_wrong_is_said(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
-        run("one", **(ONLINE | change))
+        insitu.run(write(tmp_path, **(ONLINE | change)), output=tmp_path / "out")
 
 
-def test_a_case_is_resolved_with_all_defaults_and_read_again(run, tmp_path):
+def test_a_case_is_resolved_with_all_defaults_and_read_again(run):
     _, folder = run("one", **ONLINE)
     again, resolved = load_case(folder / "case.yaml")
     assert resolved["online"]["optimizer"]["init_args"]["lr"] == 0.01

@@ -111,6 +111,11 @@ def test_what_stays_where_it_is_is_not_refused(seeded, way):
     assert seeded[way]["device"] == {} and seeded[way]["refused"] is None
 
 
+def test_staging_for_mpi_is_told_as_such(seeded):
+    refused = seeded["staged for MPI"]["refused"]
+    assert "insitu.collectives._buffer" in refused and "INSITU_GPU_AWARE_MPI" in refused
+
+
 def test_at_least_25_ways_are_seeded():
     assert len(WAYS) + len(SOLVER_WAYS) + len(STAGED_WAYS) >= 25
 

@@ -108,6 +108,27 @@ def test_a_sample_in_flight_is_never_written_again():
     assert read == sorted(read) and len(read) + staging.dropped == 300
 
 
+def test_a_step_breathes_between_layers_and_keeps_its_bits():
+    def trained(overlaps):
+        with seeded(0, CPU):
+            model = nn.Sequential(
+                nn.Conv1d(1, 4, 3), nn.ReLU(inplace=True), nn.ConvTranspose1d(4, 1, 3)
+            )
+        trainer = OnlineTrainer(online(model=model), CPU, torch.float64)
+        for sample in range(8):
+            trainer.offer(sample, torch.full((1, 1, 8), 0.1 * sample, dtype=torch.float64))
+        breaths = []
+        if overlaps:
+            overlap = Overlap(trainer)
+            trainer.descent.breathe = lambda: None
+            overlap._breathe = lambda: breaths.append(1)
+        return [float(trainer.step()) for _ in range(3)], len(breaths)
+
+    (alone, _), (beside, breaths) = trained(False), trained(True)
+    assert alone == beside
+    assert breaths == 3 * 2 * 3, "after each of three layers, forward and backward, in three steps"
+
+
 def test_where_the_trainer_is_behind_samples_are_left_out_not_waited_for():
     staging = Staging(torch.empty(1, 1, 4), slots=2)
     assert [staging.put(n, torch.full((1, 1, 4), float(n))) for n in range(4)] == [
@@ -138,9 +159,17 @@ def test_a_loss_that_is_not_finite_ends_the_training_and_not_the_run():
 
 
 def test_torch_s_threads_are_what_they_were():
-    before = torch.get_num_threads()
-    run(online(threads=1), 100)
-    assert torch.get_num_threads() == before
+    """Torch gives the number to threads that begin later, too."""
+    before, found = torch.get_num_threads(), []
+    try:
+        torch.set_num_threads(2)
+        run(online(threads=1), 100)
+        later = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+        later.start()
+        later.join()
+        assert [torch.get_num_threads(), *found] == [2, 2]
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_the_thread_ends_with_a_run_that_is_left():

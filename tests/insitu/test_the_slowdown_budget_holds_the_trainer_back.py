@@ -100,6 +100,16 @@ def test_rests_come_at_regular_intervals():
     assert resting.mean() == pytest.approx(0.1, abs=0.01)
 
 
+def test_a_rest_lasts_until_enough_bursts_were_undisturbed():
+    """A worker that needs three bursts to come to rest."""
+    budget, since, found = SlowdownBudget(cycle=50, rest=5), 0, []
+    for _ in range(600):
+        since = 0 if budget.duty else since + 1
+        found.append(since > 3 or budget.bursts == 0)
+        budget.record(1e-3, undisturbed=found[-1])
+    assert sum(found[40:]) == pytest.approx(560 * 5 / (45 + 3 + 5), abs=10)
+
+
 def test_its_state_goes_on_alike():
     one = SlowdownBudget()
     drive(one, 500, contended(1.0))

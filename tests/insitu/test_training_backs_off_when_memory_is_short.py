@@ -118,27 +118,29 @@ class Wide(nn.Module):
         self.lift, self.lower = nn.Conv1d(1, 64, 1), nn.Conv1d(64, 1, 1)
     def forward(self, states):
         return states + self.lower(torch.tanh(self.lift(states)))
-torch.manual_seed(0)
-settings = Online(Wide(), batch_size=64, capacity=64, warm_up=8, validation=TimeBlocks(0.0))
-trainer = OnlineTrainer(settings, torch.device("cpu"), torch.float32)
 x = torch.linspace(0, 6.28, 4096)
-for sample in range(70):
-    trainer.offer(sample, torch.sin(x - 0.1 * sample)[None, None])
-trainer.optimizer.step()
-torch.randn(8, 8).square().sum()
 field = 64 * 4096 * 4  # bytes of one hidden field of one pair
-with open("/proc/self/statm") as status:
-    used = int(status.read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + FIELDS * field, -1))
-losses = [trainer.step() for _ in range(3)]
-print(trainer.descent.most, trainer.record.backoffs, trainer.record.steps, all(losses))
+def train(fields):
+    settings = Online(Wide(), batch_size=64, capacity=64, warm_up=8, validation=TimeBlocks(0.0))
+    trainer = OnlineTrainer(settings, torch.device("cpu"), torch.float32)
+    for sample in range(70):
+        trainer.offer(sample, torch.sin(x - 0.1 * sample)[None, None])
+    with open("/proc/self/statm") as status:
+        used = int(status.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + fields * field, -1))
+    losses = [trainer.step() for _ in range(3)]
+    resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+    record = trainer.record
+    print(trainer.descent.most, record.backoffs, record.steps, None not in losses)
+train(1500)
+train(150)
 """
 
 
 def test_a_batch_twice_too_large_for_a_real_limit_is_halved_and_the_run_finishes():
     """The process may take 150 more hidden fields; a batch of 64 pairs needs three of each pair, and backward a fourth."""
-    most, backoffs, steps, finite = output_of(FULL.replace("FIELDS", "150")).split()
-    assert int(most) < 64 and int(backoffs) >= 1
-    assert (steps, finite) == ("3", "True")
-    most, backoffs, *_ = output_of(FULL.replace("FIELDS", "1500")).split()
-    assert (most, backoffs) == ("64", "0")
+    enough, short = output_of(FULL).splitlines()
+    assert enough == "64 0 3 True"
+    most, backoffs, *finished = short.split()
+    assert int(most) in (32, 16) and int(backoffs) in (1, 2)
+    assert finished == ["3", "True"]

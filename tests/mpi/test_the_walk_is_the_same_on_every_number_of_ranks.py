@@ -51,7 +51,22 @@ BOX = PLANE | {
     "ranks": None,
 }
 LINE = PLANE | {"grid": {"points": [64], "extent": [[0, TWO_PI]]}}
-CASES = {"line": LINE, "plane": PLANE, "channel": CHANNEL, "ensemble": ENSEMBLE, "box": BOX}
+STREAM = {
+    "class_path": "insitu.reduction.StreamingPOD",
+    "init_args": {"rank": 3, "oversampling": 2},
+}
+STREAMED = LINE | {
+    "sampling": {"interval": 0.05, "window": 9},
+    "learning": LEARNING | {"reduction": STREAM},
+}
+CASES = {
+    "line": LINE,
+    "streamed": STREAMED,
+    "plane": PLANE,
+    "channel": CHANNEL,
+    "ensemble": ENSEMBLE,
+    "box": BOX,
+}
 
 
 def run(comm, folder, case, **overrides):
