@@ -145,7 +145,67 @@ def scaling():
     )
 
 
-TABLES = (forecast, accuracy, speed, equations, multigrid, flows, scaling)
+def takeover():
+    result, closure = read("takeover"), read("closure")["rows"]
+    rows = []
+    for name in ("advection-diffusion", "Burgers", "Kuramoto-Sivashinsky", "Navier-Stokes"):
+        found = result.get(name)
+        if found is None:
+            rows.append([name, "not measured", *[""] * 4])
+            continue
+        far = found["far"]
+        rows.append(
+            [
+                f"{name}, {' × '.join(map(str, found['points']))}",
+                f"{found['within']} of {found['seeds']}",
+                str(found["violations_not_flagged"]),
+                f"{found['error_largest']:.1e}",
+                f"{100 * found['part_taken_over']:.0f} %, {100 * far['part_taken_over']:.0f} %",
+                f"{1e3 * found['cpu_seconds_alone']:.2g}, {1e3 * found['cpu_seconds_with']:.2g}",
+            ]
+        )
+    header = [
+        "tolerance 1e-2",
+        "seeds within it",
+        "violations not flagged",
+        "largest error",
+        "steps taken over; far outside the training set",
+        "CPU ms alone, with",
+    ]
+    notes = [_random_weights(result.get("random")), _trained_in_the_run(result.get("fast"))]
+    for row in closure.values():
+        patches, network = row["patches"], row["network"]
+        notes.append(
+            f"Burgers on 64 points, ν = {row['nu']:g}, with a correction learnt beside a run on 1024: "
+            f"{patches['ratio_median']:.2f} of the error, halved on {patches['halved']} of {patches['seeds']} seeds; "
+            f"by a network {network['ratio_median']:.2f}, {network['halved']}."
+        )
+    return "\n\n".join([markdown(header, rows), *notes])
+
+
+def _random_weights(result):
+    if result is None:
+        return "What random weights cost: not measured."
+    listed = "; ".join(
+        f"{name} {100 * row['rejected']:.0f} %, {row['cost_median']:.2f} times the solver's time"
+        for name, row in result.items()
+    )
+    return f"Random weights are rejected: {listed}."
+
+
+def _trained_in_the_run(result):
+    small = "On small grids a surrogate costs more than the solver."
+    if result is None:
+        return f"{small} Where it is faster: not measured."
+    each = result["rows"][0]
+    return (
+        f"{small} Kuramoto–Sivashinsky on 256 points, {result['members']} members, with a surrogate that is trained in the run "
+        f"itself: {result['speedup_median']:.1f} times as fast as the solver alone, training included, final error "
+        f"{each['error']:.1e}, estimated {each['estimated_error']:.1e}."
+    )
+
+
+TABLES = (forecast, accuracy, speed, equations, multigrid, flows, scaling, takeover)
 
 
 def main():
