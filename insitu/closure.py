@@ -152,16 +152,26 @@ class Closure:
         """
         simulation = self._simulation
         for dt, count in simulation.plan(until, steps):
-            while count:
-                burst = min(self._every, count)
-                self.update()
+            for burst in self._bursts(count):
                 if self._sampler is None:
                     simulation.take(dt, burst)
                     yield simulation.moment
                 else:
                     yield from self._sampler.record(simulation, dt, burst)
-                count -= burst
         simulation.check()
+
+    def take(self, dt: float, count: int) -> None:
+        """Take ``count`` steps of length ``dt``; see `solver.Simulation.take`."""
+        for burst in self._bursts(count):
+            self._simulation.take(dt, burst)
+
+    def _bursts(self, count: int) -> Iterator[int]:
+        """Yield the steps to take after each evaluation of the model."""
+        while count:
+            self.update()
+            burst = min(self._every, count)
+            yield burst
+            count -= burst
 
 
 @dataclass(frozen=True)
@@ -185,7 +195,7 @@ class ClosureSettings:
     every: int = 1
     weights: str | None = None
 
-    def build(self, simulation: Simulation, sampler: Sampler) -> Closure:
+    def build(self, simulation: Simulation, sampler: Sampler | None = None) -> Closure:
         """Return the closure of a simulation.
 
         Raises

@@ -86,7 +86,7 @@ def step_of(simulation: Simulation) -> float:
 
 
 def coupling_of(case: Case, device: Device, comm: Any = None) -> Coupling:
-    """Return the coupling of a case: its simulation at a constant step, its snapshots and its learning.
+    """Return the coupling of a case: its simulation at a constant step, its closure, its snapshots and its learning.
 
     Raises
     ------
@@ -114,7 +114,17 @@ def coupling_of(case: Case, device: Device, comm: Any = None) -> Coupling:
     def pairs(rows: Tensor) -> tuple[Tensor, Tensor]:
         return windows(rows, case.learning.model.history)
 
-    return Coupling(simulate, pairs=pairs, learning=case.learning)
+    closure = case.closure
+    if closure is None:
+        return Coupling(simulate, pairs=pairs, learning=case.learning)
+    return Coupling(
+        simulate,
+        lambda simulation: closure.build(simulation).take,
+        closure.model,
+        closure.field,
+        pairs=pairs,
+        learning=case.learning,
+    )
 
 
 def state(simulation: Simulation) -> Tensor:

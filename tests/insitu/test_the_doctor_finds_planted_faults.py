@@ -20,6 +20,10 @@ equation: {class_path: Burgers, init_args: {nu: 0.05}}
 time: {dt: 0.001, steps: 60}
 device: Serial
 """
+CLOSURE = """
+closure:
+  model: {class_path: insitu.surrogates.ResidualCNN, init_args: {axes: 1, inputs: 1, outputs: 1, is_periodic: PERIODIC}}
+"""
 
 
 def failed(findings):
@@ -68,6 +72,20 @@ def test_no_false_alarm_on_a_shipped_case(job):
     findings = examine(coupling_of(case, Device.open("OpenMP")))
     assert failed(findings) == {}
     assert sum(finding.status == "PASS" for finding in findings) >= 3
+
+
+@pytest.mark.parametrize("is_periodic", [True, False])
+def test_the_closure_of_a_case_is_examined(is_periodic, tmp_path):
+    file = tmp_path / "case.yaml"
+    closed = SMALL.replace("nu: 0.05", "nu: 0.05, scheme: central, forcing: 0.0")
+    file.write_text(
+        closed + "dtype: float32\n" + CLOSURE.replace("PERIODIC", str(is_periodic).lower())
+    )
+    coupling = coupling_of(load_case(file)[0], Device.open("Serial"))
+    torch.nn.init.normal_(coupling.model[-1][-1].weight)
+    findings = examine(coupling)
+    assert set(failed(findings)) == (set() if is_periodic else {"the model sees over the seam"})
+    assert "the state differs by" in findings[0].sentence and findings[0].status == "PASS"
 
 
 def test_the_command_prints_a_table_and_ends_with_0(tmp_path, capsys):
