@@ -62,9 +62,9 @@ def streamed(snapshots, parts, **settings):
     return basis
 
 
-@pytest.mark.parametrize("rules", [{}, {"centred": True}])
 @pytest.mark.parametrize(
-    ("window", "overwritten"), [(70, []), (40, [30]), (20, [20, 20, 10]), (14, [14] * 4)]
+    ("window", "overwritten", "rules"),
+    [(70, [], {}), (20, [20, 20, 10], {}), (14, [14] * 4, {"centred": True})],
 )
 def test_published_sees_all_and_causal_all_before_the_forecast(
     snapshots, window, overwritten, rules, tmp_path
