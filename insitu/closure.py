@@ -185,7 +185,7 @@ class ClosureSettings:
     every: int = 1
     weights: str | None = None
 
-    def build(self, simulation: Simulation, sampler: Sampler) -> Closure:
+    def build(self, simulation: Simulation, sampler: Sampler | None = None) -> Closure:
         """Return the closure of a simulation.
 
         Raises

@@ -1,7 +1,7 @@
 """What the doctor examines: a simulation, what a model writes into it, and what is learnt from it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -86,7 +86,7 @@ def step_of(simulation: Simulation) -> float:
 
 
 def coupling_of(case: Case, device: Device, comm: Any = None) -> Coupling:
-    """Return the coupling of a case: its simulation at a constant step, its snapshots and its learning.
+    """Return the coupling of a case: its simulation at a constant step, its closure, its snapshots and its learning.
 
     Raises
     ------
@@ -114,7 +114,21 @@ def coupling_of(case: Case, device: Device, comm: Any = None) -> Coupling:
     def pairs(rows: Tensor) -> tuple[Tensor, Tensor]:
         return windows(rows, case.learning.model.history)
 
-    return Coupling(simulate, pairs=pairs, learning=case.learning)
+    made = Coupling(simulate, pairs=pairs, learning=case.learning)
+    closure = case.closure
+    if closure is None:
+        return made
+
+    def couple(simulation: Simulation) -> Advance:
+        driver = closure.build(simulation)
+
+        def advance(dt: float, steps: int) -> None:
+            simulation.dt = dt
+            driver.advance(steps=steps)
+
+        return advance
+
+    return replace(made, couple=couple, model=closure.model, field=closure.field)
 
 
 def state(simulation: Simulation) -> Tensor:

@@ -22,6 +22,22 @@ device: Serial
 """
 
 
+CLOSED = """
+grid: {points: [48], extent: [[0.0, 6.283185307]]}
+equation: {class_path: Burgers, init_args: {nu: 0.1, scheme: central, forcing: 0.0}}
+time: {until: 0.5, dt: 0.01}
+learning: {model: DMD, baselines: [Persistence]}
+closure:
+  model:
+    class_path: insitu.closure.Correction
+    init_args:
+      components: 1
+      core:
+        class_path: insitu.surrogates.PatchCore
+        init_args: {components: 1, axes: 1, reach: 10, rank: 5, degree: 1}
+"""
+
+
 def failed(findings):
     return {finding.check: finding.sentence for finding in findings if finding.status == "FAIL"}
 
@@ -85,6 +101,20 @@ def test_the_command_ends_with_1_where_a_check_fails(tmp_path, capsys, monkeypat
     file.write_text(f"{SMALL}learning: {{model: helpers.couplings.DeafLSTM}}\n")
     assert main(["doctor", str(file)]) == 1
     assert "FAIL     weights change the forecast" in capsys.readouterr().out
+
+
+def test_the_closure_of_a_case_is_examined(tmp_path):
+    file = tmp_path / "case.yaml"
+    file.write_text(CLOSED)
+    case, _ = load_case(file)
+    findings = examine(coupling_of(case, Device.open("Serial")))
+    assert failed(findings) == {}
+    passed = {finding.check for finding in findings if finding.status == "PASS"}
+    assert {
+        "weights change the state",
+        "the answer is a rate",
+        "a wrong shape is an error",
+    } < passed
 
 
 def test_what_hangs_on_the_rank_is_found(tmp_path, monkeypatch):
