@@ -20,8 +20,8 @@ from pathlib import Path
 
 import torch
 
-from insitu import as_torch
 from insitu.audit import Audit
+from insitu.closure import Closure
 from insitu.models import LSTM
 from insitu.sampler import Sampler
 from insitu.training import Training
@@ -54,14 +54,8 @@ def closure() -> Callable[[], None]:
         torch.nn.Conv2d(4, 2, 3, padding=1, padding_mode="circular"),
     ).double()
 
-    def work() -> None:
-        for _ in range(20):
-            with torch.no_grad():
-                force = network(as_torch(simulation.u)[None])[0]
-                as_torch(simulation.fields["forcing"]).copy_(1e-3 * force)
-            simulation.advance(steps=1)
-
-    return work
+    coupled = Closure(simulation, network)
+    return lambda: coupled.advance(steps=20)
 
 
 def training() -> Callable[[], None]:

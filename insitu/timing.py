@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from insitu.audit import Audit, Direction, Line, Transfers, merged
+from insitu.audit import Audit, Line, Transfers, merged
 from insitu.bridge import to_host
 from solver import Device
 
 __all__ = ["Ledger", "Stage", "of_all_ranks", "sentence"]
-
-_DIRECTIONS: tuple[Direction, ...] = ("host_to_device", "device_to_host", "device_to_device")
 
 
 @dataclass
@@ -40,7 +38,7 @@ class Stage:
     synchronizations
         Times the host waited for the device.
     transfers
-        The same line by line, see `insitu.audit.Line`.
+        What crossed line by line, see `insitu.audit.Line`; of copies within the device, torch's on a GPU.
     """
 
     name: str
@@ -92,6 +90,7 @@ class Ledger:
             after = self._device.transfers
             stage.copies += after["copies"] - before["copies"]
             stage.synchronizations += after["synchronizations"] - before["synchronizations"]
+            stage.device_to_device += after["device_to_device"] - before["device_to_device"]
             self._add(stage, audit)
             self._device.finish()
             stage.seconds += time.perf_counter() - start
@@ -108,13 +107,15 @@ class Ledger:
         return [asdict(stage) for stage in self._stages.values()]
 
     def _add(self, stage: Stage, audit: Audit) -> None:
-        for direction in _DIRECTIONS:
-            setattr(stage, direction, getattr(stage, direction) + audit.bytes(direction))
-        stage.through_host += audit.field_bytes
+        stage.host_to_device += audit.bytes("host_to_device")
+        stage.device_to_host += audit.bytes("device_to_host")
         lines = audit.lines
-        stage.synchronizations += sum(
-            line.synchronizations for line in lines if not line.is_of_solver
+        others = [line for line in lines if not line.is_of_solver]
+        stage.device_to_device += sum(
+            line.bytes for line in others if line.direction == "device_to_device"
         )
+        stage.synchronizations += sum(line.synchronizations for line in others)
+        stage.through_host += audit.field_bytes
         stage.transfers = merged([*stage.transfers, *lines])
 
 

@@ -1,12 +1,11 @@
 """Proof that nothing moved through the host: a ledger of transfers, and a block that refuses them."""
 
 from insitu.audit.budget import TransferBudgetError, Transfers
-from insitu.audit.lines import Direction, HostTransferError, Line, merged
+from insitu.audit.lines import HostTransferError, Line, merged
 from insitu.audit.recording import Audit, no_host_transfer
 
 __all__ = [
     "Audit",
-    "Direction",
     "HostTransferError",
     "Line",
     "TransferBudgetError",

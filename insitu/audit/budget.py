@@ -7,7 +7,16 @@ from insitu.case_errors import CaseError
 
 __all__ = ["STAGES", "TransferBudgetError", "Transfers"]
 
-STAGES = ("setup", "time loop", "check", "reduction", "training", "rollout", "report")
+STAGES = (
+    "setup",
+    "time loop",
+    "check",
+    "reduction",
+    "training",
+    "rollout",
+    "surrogates",
+    "report",
+)
 
 
 class TransferBudgetError(RuntimeError):
@@ -25,7 +34,7 @@ class Transfers:
     per_step
         Bytes for each step of the time loop; null: any.
     stages
-        Bytes in a stage of the run by its name: setup, time loop, check, reduction, training, rollout, report.
+        Bytes in a stage of the run by its name: setup, time loop, check, reduction, training, rollout, surrogates, report.
     """
 
     per_step: int | None = None

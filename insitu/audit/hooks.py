@@ -33,9 +33,9 @@ _undo: list[Callable[[], None]] = []
 def install(check: Watch, record: Watch, copies: bool) -> None:
     """Call ``check`` before and ``record`` after each transfer, until `uninstall`; nothing is installed yet.
 
-    Where torch has no device but the host, its copies cross nothing: they are watched where ``copies`` are asked for.
+    Copies within the solver's memory, and torch's where it has no device but the host, are watched where ``copies`` is set.
     """
-    _watch_solver(check, record)
+    _watch_solver(check, record, copies)
     if copies or torch.accelerator.is_available():
         _watch_torch(check, record)
     _watch_waits(record)
@@ -86,7 +86,7 @@ def _pass(move: Move) -> None:
     """Refuse nothing."""
 
 
-def _watch_solver(check: Watch, record: Watch) -> None:
+def _watch_solver(check: Watch, record: Watch, copies: bool) -> None:
     def reading(operation: str) -> Callable[..., Move]:
         def move_of(memory: Memory, *_: Any) -> Move:
             size = memory.nbytes if memory.is_contiguous else _span(memory)
@@ -96,20 +96,22 @@ def _watch_solver(check: Watch, record: Watch) -> None:
 
     def writing(memory: Memory, source: Any) -> Move:
         inside = isinstance(source, Memory)
-        return _of_solver(
-            "Memory.copy_from",
-            "device_to_device" if inside else "host_to_device",
-            memory,
-            memory.nbytes,
-        )
+        direction: Direction = "device_to_device" if inside else "host_to_device"
+        return _of_solver("Memory.copy_from", direction, memory, memory.nbytes)
 
-    moves: dict[str, Callable[..., Move]] = {
-        "to_host": reading("Memory.to_host"),
-        "copy_to": reading("Memory.copy_to"),
-        "copy_from": writing,
-    }
-    for name, move_of in moves.items():
+    def copy_from(original: Callable[..., Any]) -> Callable[..., Any]:
+        watched = _watched(writing, check, record, original)
+
+        def call(memory: Memory, source: Any) -> Any:
+            is_within = isinstance(source, Memory) and not copies
+            return original(memory, source) if is_within else watched(memory, source)
+
+        return call
+
+    for name in ("to_host", "copy_to"):
+        move_of = reading(f"Memory.{name}")
         _replace(Memory, name, functools.partial(_watched, move_of, check, record))
+    _replace(Memory, "copy_from", copy_from)
 
     def waiting(device: Device) -> Move:
         return Move("Device.finish", "none", synchronizations=0 if device.is_host else 1)

@@ -26,8 +26,8 @@ class Audit:
     allowed
         Largest transfer that may pass the host, in bytes; without it, any.
     copies
-        Whether to count torch's copies where host and device are one too, as the clone of a field's view, which costs 5 µs for
-        each; on GPUs they are always in it.
+        Whether to have lines of copies within the device too: the solver's, and in host modes torch's, as the clone of a field's
+        view. They cost some microseconds each. Torch's copies within a GPU always have lines.
 
     Attributes
     ----------
@@ -120,22 +120,22 @@ def _check(move: Move) -> None:
     """Raise where an open audit refuses what is about to happen."""
     if move.direction not in CROSSING:
         return
-    with _lock:
-        is_refused = any(
-            audit.allowed is not None and move.bytes > audit.allowed for audit in _open
-        )
-    if is_refused:
-        place = origin()
-        if kind_of(move, place) != "control":
-            raise refusal(move, place)
+    is_refused = any(
+        audit.allowed is not None and move.bytes > audit.allowed for audit in tuple(_open)
+    )
+    if is_refused and kind_of(move, origin(is_near=True)) != "control":
+        raise refusal(move, origin())
 
 
 def _record(move: Move) -> None:
     """Write what happened into the open audits."""
     if not (move.bytes or move.synchronizations):
         return
-    place = origin(move.direction == "device_to_device")
-    key = (place.who, place.where, move.operation, move.direction, kind_of(move, place))
+    place = origin(is_near=True)
+    kind = kind_of(move, place)
+    if move.direction in CROSSING and kind != "control":
+        place = origin()
+    key = (place.who, place.where, move.operation, move.direction, kind)
     with _lock:
         for audit in _open:
             add(audit._lines, key, 1, move.bytes, move.synchronizations)

@@ -82,7 +82,8 @@ def test_a_stage_has_the_totals_of_the_device(device):
         line["bytes"] for line in stage["transfers"] if line["kind"] == "field"
     )
     assert stage["host_to_device"] <= moved["host_to_device"]
-    assert stage["copies"] == sum(line["count"] for line in stage["transfers"] if line["bytes"])
+    assert stage["device_to_device"] <= moved["device_to_device"]
+    assert stage["copies"] >= sum(line["count"] for line in stage["transfers"] if line["bytes"])
 
 
 def test_a_budget_in_error_is_one_sentence():
