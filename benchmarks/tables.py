@@ -205,7 +205,7 @@ def _trained_in_the_run(result):
     return (
         f"{small} Kuramoto–Sivashinsky on 256 points, {result['members']} members, with a surrogate that is trained in the run "
         f"itself: {result['speedup_median']:.1f} times as fast as the solver alone, training included, final error "
-        f"{each['error']:.1e}, estimated {each['estimated_error']:.1e}, in CPU time, with `safety: 0.5`. Other settings of it that "
+        f"{each['error']:.1e}, estimated {each['estimated_error']:.1e}, in CPU time, with `safety: 0.5`. Other settings that "
         "were tried gave 0.9 (128 points, 64 members) to 1.4 (256 points, half the time, the default safety of 2)."
     )
 
