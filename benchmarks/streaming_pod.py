@@ -14,7 +14,6 @@ that of the same process without a contestant.
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -134,7 +133,9 @@ def run_alone(options, comm):
     peers = contestants(comm, options.pyparsvd)
     chosen = {name: make for name, make in peers.items() if name == options.alone}
     measure(comm, data, chosen, options.batch)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    # Not ru_maxrss, which a process inherits from the one that started it.
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    print(1024 * int(status["VmHWM"].split()[0]))
 
 
 def n_wave(reynolds=1000.0):

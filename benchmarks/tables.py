@@ -251,17 +251,50 @@ def pdebench():
     )
 
 
+def streaming():
+    result = read("streaming_pod")
+    lines = []
+    for row in result["rows"]:
+        ours = row["contestants"]["insitu"]
+        for name, numbers in row["contestants"].items():
+            ratio = numbers["median_cpu_s"] / ours["median_cpu_s"]
+            memory = f"{numbers['peak_bytes'] / 2**20:.0f}" if "peak_bytes" in numbers else "–"
+            lines.append(
+                [
+                    f"{name}, {row['ranks']} rank{'s' if row['ranks'] > 1 else ''}",
+                    f"{numbers['median_s']:.2f}",
+                    f"{numbers['median_cpu_s']:.2f} ({ratio:.1f})",
+                    memory,
+                    f"{numbers['error']:.5f}",
+                    f"{numbers['bound']:.5f}" if "bound" in numbers else "none",
+                ]
+            )
+    header = ["", "s a batch", "s of a core (ratio)", "MiB", "error", "bound"]
+    hapod = "; ".join(
+        f"{row['tolerance']:g}: {row['omega 0.75']['modes']} modes, error {row['omega 0.75']['error']:.3g} (pyMOR "
+        f"{row['pymor'][0]}, {row['pymor'][1]:g}; the fewest there can be {row['fewest']})"
+        for row in result["hapod"]
+    )
+    return (
+        f"{markdown(header, lines)}\n\n{result['features']:,} points, {result['snapshots']} snapshots in batches of "
+        f"{result['batch']}, {result['modes']} modes, float64, one thread a rank, {result['cores']} cores; medians of batches "
+        f"taken in turns; errors relative to the norm, the best of {result['modes']} modes is "
+        f"{result['rows'][0]['best_error']:.5f}. Memory on top of the data. HAPOD's tolerances on PyParSVD's data: {hapod}."
+    )
+
+
 TABLES = (
     forecast,
     n_waves,
     pdebench,
+    streaming,
+    takeover,
     accuracy,
+    flows,
+    multigrid,
     speed,
     equations,
-    multigrid,
-    flows,
     scaling,
-    takeover,
 )
 
 

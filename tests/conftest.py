@@ -5,10 +5,14 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 import solver
 
 pytest_plugins = ["helpers.ranks"]
+
+settings.register_profile("suite", deadline=None)  # a first example builds kernels
+settings.load_profile("suite")
 
 HOST_MODES = ("Serial", "OpenMP")
 MODES = (*HOST_MODES, "OpenCL")

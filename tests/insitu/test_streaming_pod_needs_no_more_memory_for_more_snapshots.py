@@ -5,7 +5,6 @@ import sys
 
 FEATURES, BATCH, SNAPSHOTS = 10_000, 100, 10_000
 PROGRAM = f"""
-import resource
 import torch
 from insitu.reduction import StreamingPOD
 
@@ -19,7 +18,9 @@ for first in range(0, {SNAPSHOTS}, {BATCH}):
     for pod in pods:
         pod.partial_fit(buffer)
     if pod.n_samples_seen_ in (100, {SNAPSHOTS}):
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        # Not ru_maxrss, which a process inherits from the one that started it.
+        status = open("/proc/self/status").read()
+        print(status.split("VmHWM:")[1].split()[0])
 for pod in pods:
     state = [value for value in pod.state_dict().values() if torch.is_tensor(value)]
     print(sum(value.numel() for value in state) / {FEATURES})

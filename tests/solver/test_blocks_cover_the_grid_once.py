@@ -27,7 +27,7 @@ def everyone(cut):
     return [Decomposition(points, ranks, is_periodic, r) for r in range(math.prod(ranks))]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(cuts())
 def test_blocks_are_disjoint_even_and_complete(cut):
     owners = np.zeros(cut[0], int)
@@ -40,7 +40,7 @@ def test_blocks_are_disjoint_even_and_complete(cut):
     assert places[0].smallest == tuple(map(min, zip(*[p.shape for p in places], strict=True)))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(cuts(), st.integers(0, 7))
 def test_pieces_are_the_surroundings(cut, reach):
     """The points around a block, periodic images among them, put together from the owners' own arrays."""
@@ -77,7 +77,7 @@ def test_pieces_are_the_surroundings(cut, reach):
                 assert place.begin[axis] + place.shape[axis] + high <= points[axis]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(cuts(), st.integers(0, 7))
 def test_what_one_asks_the_other_sends(cut, reach):
     places = everyone(cut)
