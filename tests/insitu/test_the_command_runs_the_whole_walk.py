@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.archives import arrays
 from helpers.burgers_twin import miniapp
 
 import insitu
@@ -65,7 +66,7 @@ def test_the_run_directory_is_complete(finished):
 
 
 def test_the_basis_is_that_of_the_solvers_snapshots(finished, snapshots):
-    basis = np.load(finished / "basis.npz")
+    basis = arrays(finished / "basis.npz")
     assert basis["modes"].shape == (3, 256)
     values = np.linalg.svd(snapshots, compute_uv=False)
     assert basis["singular_values"][:3] == pytest.approx(values[:3], rel=1e-12)
@@ -75,7 +76,7 @@ def test_the_basis_is_that_of_the_solvers_snapshots(finished, snapshots):
 
 def test_the_series_holds_the_true_coefficients(finished, snapshots):
     rows = series(finished)
-    basis = np.load(finished / "basis.npz")
+    basis = arrays(finished / "basis.npz")
     truth = snapshots @ basis["modes"].T
     assert [int(row["step"]) for row in rows] == list(range(1, 302))
     assert np.array([[float(row[f"a{k}"]) for k in range(3)] for row in rows]) == pytest.approx(
@@ -127,7 +128,7 @@ def test_the_saved_model_forecasts_the_same(finished, capsys):
     assert cli.main(["forecast", str(finished)]) == 0
     assert "151 snapshots" in capsys.readouterr().out
     rows = series(finished)[150:]
-    again = np.load(finished / "forecast.npz")
+    again = arrays(finished / "forecast.npz")
     recorded = np.array([[float(row[f"LSTM_a{k}"]) for k in range(3)] for row in rows])
     assert np.array_equal(again["coefficients"], recorded)
     assert again["time"] == pytest.approx([float(row["time"]) for row in rows])
@@ -141,12 +142,12 @@ def test_changed_weights_change_the_forecast(finished, tmp_path):
     for name in ("case.yaml", "report.json", "basis.npz", "model.pt"):
         (folder / name).write_bytes((finished / name).read_bytes())
     assert cli.main(["forecast", str(folder), "--steps", "5"]) == 0
-    before = np.load(folder / "forecast.npz")["u"]
+    before = arrays(folder / "forecast.npz")["u"]
     saved = torch.load(folder / "model.pt", weights_only=True)
     saved["model"]["network"]["linear.bias"] += 1e-3
     torch.save(saved, folder / "model.pt")
     assert cli.main(["forecast", str(folder), "--steps", "5"]) == 0
-    assert not np.array_equal(np.load(folder / "forecast.npz")["u"], before)
+    assert not np.array_equal(arrays(folder / "forecast.npz")["u"], before)
 
 
 def test_until_ends_the_run_first(tmp_path):
@@ -207,7 +208,7 @@ def test_a_diverging_run_ends_with_3_and_saves_what_it_had(tmp_path, capsys):
     error = capsys.readouterr().err
     assert "must stay finite" in error and "Traceback" not in error
     saved, report = (
-        np.load(tmp_path / "snapshots.npz"),
+        arrays(tmp_path / "snapshots.npz"),
         json.loads((tmp_path / "report.json").read_text()),
     )
     assert report["status"] == "diverged" and report["error"] in error
@@ -221,7 +222,7 @@ def test_a_run_that_fails_later_says_so_in_its_report(tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") >= 1
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["status"] == "failed" and "300" in report["error"]
-    assert len(np.load(tmp_path / "snapshots.npz")["u"]) == 101
+    assert len(arrays(tmp_path / "snapshots.npz")["u"]) == 101
     assert cli.main(["forecast", str(tmp_path)]) == 2
 
 

@@ -7,6 +7,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 import yaml
+from helpers.archives import arrays
 
 from insitu.config import load_case
 from insitu.pipeline import run_case
@@ -128,7 +129,7 @@ def test_report_series_figures_and_forecast(comm, shared_path, name):
             assert np.mean(np.abs(drawn - truth) > 0.02) < 1e-3
         for folder in (shared, alone):
             forecast_again(folder / "out", 3)
-        again, expected = (np.load(folder / "out" / "forecast.npz") for folder in (shared, alone))
+        again, expected = (arrays(folder / "out" / "forecast.npz") for folder in (shared, alone))
         assert np.array_equal(again["shape"], expected["shape"])
         assert np.abs(again["u"] - expected["u"]).max() < 1e-8
 
