@@ -283,11 +283,42 @@ def streaming():
     )
 
 
+def online():
+    result = read("online_overlap")
+    rows = []
+    for row in result["pairs"]:
+        loads = [each["load"] for each in row["rounds"]]
+        rows.append(
+            [
+                row["pair"],
+                f"{100 * row['inflation']:.1f} %",
+                f"{row['training_steps']:.0f}",
+                f"{100 * row['unlimited_inflation']:.1f} %",
+                f"{row['unlimited_training_steps']:.0f}",
+                f"{min(loads):.1f} to {max(loads):.1f}",
+            ]
+        )
+    header = [
+        "training beside the solver",
+        f"p95 inflation, budget {100 * result['budget']:.0f} %",
+        "training steps",
+        "p95 inflation, no budget",
+        "training steps",
+        "load average",
+    ]
+    first = result["pairs"][0]
+    return (
+        f"{markdown(header, rows)}\n\nMedians of {len(first['rounds'])} rounds, each beside an undisturbed run, of "
+        f"{first['bursts']} bursts; one thread solves, one trains, {result['cores']} cores. On GPUs: not measured."
+    )
+
+
 TABLES = (
     forecast,
     n_waves,
     pdebench,
     streaming,
+    online,
     takeover,
     accuracy,
     flows,
