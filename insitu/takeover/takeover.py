@@ -22,6 +22,8 @@ __all__ = ["Takeover"]
 
 _DIVIDES = 1e-6  # relative; an interval that so many steps fit this well is made of them
 _BETTER = 0.5  # times the error of a rejected surrogate is worth another proposal
+_FAR = 100.0  # times the defect that would be taken over
+_FAR_PAUSE = 8  # times the pause before it; the defect of random weights never comes near
 _MEASURED = 8  # bursts of the solver between two measurements of the growth rate
 
 
@@ -30,9 +32,9 @@ class Takeover:
 
     A proposal of one interval is tested by the equation's own kernels, see `Interval`. Where the `Account` affords its defect,
     the state is replaced in place and step and time go on; where not, nothing was touched, and the solver takes 1, 2, 4, ...
-    intervals until the next proposal. The first proposal that passes, and one after every ``ahead`` accepted ones, is compared
-    with what the solver makes of the same state, which is kept; that corrects the account where it was too hopeful and measures
-    how errors grow. Every decision is logged.
+    intervals until the next proposal; 1, 8, 64, ... where the defect is far off. The first proposal that passes, and one after
+    every ``ahead`` accepted ones, is compared with what the solver makes of the same state, which is kept; that corrects the
+    account where it was too hopeful and measures how errors grow. Every decision is logged.
 
     Call it inside ``with on_stream(device)``. Of an ensemble all members together are one state: they are taken over together,
     and the error is over all of them.
@@ -164,7 +166,8 @@ class Takeover:
         left = max(0.0, end - simulation.time - duration)
         if not account.affords(defect, size, duration, left):
             self._log("rejected", simulation.moment, 0, defect, size)
-            self._wait, self._pause = self._pause, 2 * self._pause
+            is_far = not account.affords(defect / _FAR, size, duration, left)
+            self._wait, self._pause = self._pause, (_FAR_PAUSE if is_far else 2) * self._pause
             self._rejected_at = self._error()
             return
         self._pause = 1

@@ -70,6 +70,10 @@ def both(surrogate, seed=0, control=None, **options):
     return takeover, np.linalg.norm(simulation.u.to_host() - truth) / np.linalg.norm(truth)
 
 
+def waits_of(log):
+    return [entry.steps for entry in log.entries if entry.kind == "solved"]
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_right_surrogate_takes_nearly_all_steps(exact, seed):
     takeover, error = both(exact, seed)
@@ -96,8 +100,14 @@ def test_random_weights_are_rejected_and_leave_the_bits_of_the_solver(seed):
     takeover, error = both(random_weights(seed), seed)
     log = takeover.decisions
     assert error == 0.0 and log.rejection_rate == 1.0 and log.violated is False
-    waits = [entry.steps for entry in log.entries if entry.kind == "solved"]
-    assert waits[:4] == [LEAD, 2 * LEAD, 4 * LEAD, 8 * LEAD] and log.count("rejected") == 5
+    assert waits_of(log)[:2] == [LEAD, 8 * LEAD] and log.count("rejected") == 3
+
+
+def test_a_surrogate_that_is_not_far_off_is_asked_again_sooner(exact):
+    takeover, error = both(Noisy(exact, 1e-3), 1, Control(1e-3))
+    log = takeover.decisions
+    assert error == 0.0 and log.rejection_rate == 1.0
+    assert waits_of(log)[:4] == [LEAD, 2 * LEAD, 4 * LEAD, 8 * LEAD] and log.count("rejected") == 5
 
 
 def test_what_is_not_finite_is_rejected(exact):
