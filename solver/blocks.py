@@ -192,6 +192,7 @@ class Problem:
             "CORE": core,
             "TILES": axis.tiles,
             "RECORDING": steps == _UNLIMITED,
+            "HAS_HELPERS": lanes == _VECTOR // self.itemsize and self.is_host and has_helpers(),
             "STREAM": self._is_large and has_helpers(),
         }
         return self._in_order(Plan("march_line", steps, defines), [axis])

@@ -37,6 +37,104 @@ static inline void stream_row(T *to, const T *from, int n) {
 #endif
 }
 
+// Vectors as long as a line of the cache.
+#if defined(__GNUC__) && !defined(__clang__)
+template <typename T>
+struct insitu_vector;
+
+template <>
+struct insitu_vector<double> {
+  typedef double type __attribute__((vector_size(64)));
+  typedef double anywhere __attribute__((vector_size(64), aligned(8), may_alias));
+  typedef long index __attribute__((vector_size(64)));
+  static constexpr index count = {0, 1, 2, 3, 4, 5, 6, 7};
+};
+
+template <>
+struct insitu_vector<float> {
+  typedef float type __attribute__((vector_size(64)));
+  typedef float anywhere __attribute__((vector_size(64), aligned(4), may_alias));
+  typedef int index __attribute__((vector_size(64)));
+  static constexpr index count = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+};
+
+template <typename T>
+static inline void insitu_transpose(typename insitu_vector<T>::type *rows) {
+  typedef insitu_vector<T> V;
+  const int lanes = 64 / sizeof(T);
+#pragma GCC unroll 16
+  for (int half = 1; half < lanes; half *= 2) {
+    const typename V::index low = V::count + ((V::count & half) / half) * (lanes - half);
+#pragma GCC unroll 16
+    for (int i = 0; i < lanes; ++i) {
+      if (i & half) continue;
+      const typename V::type a = rows[i], b = rows[i + half];
+      rows[i] = __builtin_shuffle(a, b, low);
+      rows[i + half] = __builtin_shuffle(a, b, low + half);
+    }
+  }
+}
+#endif
+
+// Point lane * columns + column of a line goes to column * lanes + lane, where lanes fill a line of the cache.
+template <typename T>
+static inline void lift_line(T *to, const T *from, int columns) {
+  const int lanes = 64 / sizeof(T);
+  int column = 0;
+#if defined(__GNUC__) && !defined(__clang__)
+  typedef typename insitu_vector<T>::anywhere V;
+  for (; column + lanes <= columns; column += lanes) {
+    typename insitu_vector<T>::type block[lanes];
+#pragma GCC unroll 16
+    for (int lane = 0; lane < lanes; ++lane) block[lane] = *(const V *) (from + lane * columns + column);
+    insitu_transpose<T>(block);
+#pragma GCC unroll 16
+    for (int k = 0; k < lanes; ++k) *(V *) (to + (column + k) * lanes) = block[k];
+  }
+#endif
+  for (; column < columns; ++column)
+    for (int lane = 0; lane < lanes; ++lane) to[column * lanes + lane] = from[lane * columns + column];
+}
+
+// And back, the points low ... high - 1 alone; past the caches where streams is set and vectors are aligned there.
+template <typename T>
+static inline void flatten_line(T *to, const T *from, int columns, int low, int high, int streams) {
+  const int lanes = 64 / sizeof(T);
+  int column = 0;
+#if defined(__GNUC__) && !defined(__clang__)
+  typedef typename insitu_vector<T>::anywhere V;
+#ifdef INSITU_STREAM_LINE
+  const bool is_aligned = (unsigned long) to % 64 == 0 && columns % lanes == 0;
+#endif
+  for (; column + lanes <= columns; column += lanes) {
+    typename insitu_vector<T>::type block[lanes];
+#pragma GCC unroll 16
+    for (int k = 0; k < lanes; ++k) block[k] = *(const V *) (from + (column + k) * lanes);
+    insitu_transpose<T>(block);
+#pragma GCC unroll 16
+    for (int lane = 0; lane < lanes; ++lane) {
+      const int first = lane * columns + column;
+      if (first < low || first + lanes > high) {
+        for (int n = 0; n < lanes; ++n)
+          if (first + n >= low && first + n < high) to[first + n] = block[lane][n];
+#ifdef INSITU_STREAM_LINE
+      } else if (streams && is_aligned) {
+        for (int part = 0; part < 64 / (int) sizeof(insitu_line); ++part)
+          INSITU_STREAM_LINE(to + first + part * (lanes / (64 / (int) sizeof(insitu_line))), ((insitu_line *) &block[lane])[part]);
+#endif
+      } else {
+        *(V *) (to + first) = block[lane];
+      }
+    }
+  }
+#endif
+  for (; column < columns; ++column)
+    for (int lane = 0; lane < lanes; ++lane) {
+      const int point = lane * columns + column;
+      if (point >= low && point < high) to[point] = from[column * lanes + lane];
+    }
+}
+
 static inline void stream_end() {
 #ifdef INSITU_STREAM_LINE
   __builtin_ia32_sfence();
