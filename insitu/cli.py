@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import faulthandler
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ from insitu.doctor import coupling_of, examine, launching, table
 from insitu.information import describe
 from insitu.pipeline import run_case
 from insitu.resume import forecast_again
+from insitu.submission import Job, add_options, job_of
 from insitu.timing import sentence
 from solver import Device, DivergenceError, KernelBuildError, SolverError, name_of_run
 
@@ -100,6 +102,8 @@ def _dispatch(arguments: list[str]) -> int:
     launch.require_alike(comm, {"the command": name})
     if name == "info":
         return _info(comm)
+    if name == "submit":
+        return _submit(settings, comm)
     comm = ending.world()
     launch.require_one_world(comm)
     if name == "run":
@@ -125,11 +129,17 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, ArgumentParser]]:
     top = argparse.ArgumentParser(
         prog="insitu",
         description="Couple an OCCA simulation with machine learning on the same device memory.",
-        epilog="commands: run CASE, converge CASE, doctor CASE, forecast RUN_DIR, info; each explains itself with --help; "
-        "--debug shows tracebacks",
+        epilog="commands: run CASE, submit CASE, converge CASE, doctor CASE, forecast RUN_DIR, info; each explains itself with "
+        "--help; --debug shows tracebacks",
     )
-    top.add_argument("command", choices=["run", "converge", "doctor", "forecast", "info"])
+    top.add_argument("command", choices=["run", "submit", "converge", "doctor", "forecast", "info"])
     run = _case_parser("run", "Run a case file.")
+    submit = ArgumentParser(
+        prog="insitu submit CASE",
+        description="Submit a case to the scheduler of a site; it runs on in further jobs until it is finished.",
+        exit_on_error=False,
+    )
+    add_options(submit)
     study = _case_parser(
         "converge", "Measure the order of a case's scheme; exit code 1 where it leaves its band."
     )
@@ -152,6 +162,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, ArgumentParser]]:
     )
     return top, {
         "run": run,
+        "submit": submit,
         "converge": study,
         "doctor": doctor,
         "forecast": forecast,
@@ -186,12 +197,16 @@ def _parse(arguments: list[str]) -> tuple[ArgumentParser, Any]:
         top.print_help()
         raise SystemExit(_BAD_INPUT)
     name, *rest = arguments
+    cut = rest.index("--") if name == "submit" and "--" in rest else len(rest)
     try:
-        return commands[name], commands[name].parse_args(
-            _with_case_as_flag(rest) if name in ("run", "converge", "doctor") else rest
+        settings = commands[name].parse_args(
+            _with_case_as_flag(rest) if name in ("run", "converge", "doctor") else rest[:cut]
         )
     except ArgumentError as error:
         raise CaseError(one_sentence(error)) from None
+    if name == "submit":
+        settings.flags = rest[cut + 1 :]
+    return commands[name], settings
 
 
 def _with_case_as_flag(arguments: list[str]) -> list[str]:
@@ -228,6 +243,32 @@ def _run(parser: ArgumentParser, settings: Any, comm: Any) -> int:
     print(f"time loop: {sentence(loop, report.provenance['device'])}")
     print(f"written to {folder}/")
     return 0
+
+
+def _submit(settings: Any, comm: Any) -> int:
+    _require_one_rank("submit", comm)
+    job = job_of(settings, settings.flags)
+    for flags in job.members or [[]]:
+        _load(*_parse(["run", settings.case, *settings.flags, *flags]))
+    if settings.interactive:
+        return _open_session(job, settings.dry_run)
+    if settings.dry_run:
+        print(job.script(), end="")
+        print(f"not submitted: {shlex.join(job.command())}", file=sys.stderr)
+        return 0
+    print(job.submit())
+    print(f"written to {job.path}", file=sys.stderr)
+    return 0
+
+
+def _open_session(job: Job, is_dry: bool) -> int:
+    command = job.session()
+    if is_dry:
+        print(shlex.join(command))
+        return 0
+    job.write()
+    print(f"in the session, run {job.path}", file=sys.stderr, flush=True)
+    os.execvp(command[0], command)
 
 
 def _converge(parser: ArgumentParser, settings: Any, comm: Any) -> int:

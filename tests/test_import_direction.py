@@ -53,7 +53,7 @@ ORDER = [
     ["insitu.config", "insitu.launch", "insitu.timing", "insitu.figures"],
     ["insitu.information", "insitu.online.clock", "insitu.online.run", "insitu.views"],
     ["insitu.ensembles", "insitu.field_figures", "insitu.forecasting", "insitu.schedule"],
-    ["insitu.report", "insitu.resume"],
+    ["insitu.report", "insitu.resume", "insitu.submission"],
     ["insitu.doctor", "insitu.pipeline", "insitu.convergence"],
     ["insitu"],
     ["insitu.cli"],

@@ -1,0 +1,42 @@
+say() { echo "insitu: job $job: $*"; }
+state() { sed -n "s/.*\"$1\": *\"\{0,1\}\([^\",}]*\).*/\1/p" "$run/state.json" 2> /dev/null; }
+progress() {
+  local saved=("$run"/checkpoints/step-*)
+  echo "$(state stage) $(state step) ${saved[*]##*/}"
+}
+
+# Submits this script once more, unless it stands on a terminal, there were too many or there is nothing new.
+continue_later() {
+  if [ -t 1 ]; then say "$run is unfinished; run $script again to continue"
+  elif [ -e "$run/STOP" ] || [ "$(state reason)" = "STOP file" ]; then say "not submitted again: stopped by the file STOP"
+  elif [ "$number" -ge "$most" ]; then say "not submitted again: $most resubmissions are all that were asked for"
+  elif [ "$1" = "$before" ]; then say "not submitted again: no progress since $before"
+  else
+    is_continued=yes
+    say "unfinished, submits itself again"
+    submit_again || say "that failed; insitu submit continues it"
+  fi
+}
+
+# The scheduler's end comes as SIGTERM, seconds before SIGKILL; so does qdel, but seldom that late.
+# shellcheck disable=SC2317,SC2329
+end_of_time() {
+  if [ "$SECONDS" -lt $((limit - margin)) ]; then say "told to end before its time, not submitted again"
+  elif [ -z "$is_continued" ]; then continue_later unknown; fi
+  is_told=yes
+}
+
+mkdir -p "$run"
+is_told='' is_continued='' before=$(progress) last=$(tail -n 1 "$run/jobs.log" 2> /dev/null)
+if [ "$number" -gt 0 ] && [ "$(state status)" = finished ]; then say "$run is finished"; exit 0; fi
+if [ "$number" -gt 0 ] && [ "${last#*: }" = "$before" ]; then say "stops: the job before made no progress"; exit 1; fi
+echo "$(date -u +%FT%TZ) job $job, resubmission $number, began at: $before" >> "$run/jobs.log"
+
+trap end_of_time TERM
+"${launch[@]}" insitu run {{case}} --output "$run" "${flags[@]}" &
+child=$!
+while kill -0 "$child" 2> /dev/null; do wait "$child"; done
+wait "$child"
+code=$?
+if [ -z "$is_told" ] && [ "$(state status)" = unfinished ]; then continue_later "$(progress)"; fi
+exit "$code"

@@ -1,0 +1,83 @@
+#!/bin/bash -l
+#PBS -N burgers
+#PBS -A PROJ
+#PBS -q somewhere
+#PBS -l select=2:ncpus=1:mpiprocs=1
+#PBS -l place=scatter
+#PBS -l walltime=1:00:00
+#PBS -l filesystems=home:eagle
+#PBS -j oe
+#PBS -r y
+
+# A site with PBS Pro or OpenPBS. Ranks take the GPUs they see in turn. INSITU_LAUNCHER replaces mpirun and its flags, which are
+# those of MPICH and its relatives.
+export INSITU_SITE=generic
+# shellcheck source=/dev/null
+source /home/user/insitu/set_env.sh || exit 1
+cd /scratch/user || exit 1
+
+run=/scratch/user/run script=/scratch/user/run/job.sh
+limit=3600 margin=300 # seconds
+most=10              # jobs that may follow this one
+flags=()
+member=${INSITU_MEMBER:-${PBS_ARRAY_INDEX:-${SLURM_ARRAY_TASK_ID:-}}}
+if [ -n "$member" ]; then
+  # A line of flags for each member, quoted for a shell by insitu submit.
+  eval "flags+=($(sed -n "$((member + 1))p" "$run/members"))"
+  run=$run/member-$(printf %03d "$member")
+fi
+read -ra launch <<< "${INSITU_LAUNCHER:-mpirun -n 2 -ppn 1}"
+
+# PBS tells nobody when the job will end: the run is told, and stops in time.
+flags+=(--time-limit "$((limit - margin - SECONDS))")
+number=${INSITU_RESUBMISSION:-0} job=$PBS_JOBID
+submit_again() {
+  local wait=(-W "depend=afterany:$PBS_JOBID") next=INSITU_RESUBMISSION=$((number + 1))
+  if [ -n "$member" ]; then
+    # PBS knows no dependency on one member of an array.
+    wait=(-a "$(date -d '+1 minute' +%Y%m%d%H%M.%S)") next+=,INSITU_MEMBER=$member
+  fi
+  (cd /scratch/user/run && qsub "${wait[@]}" -v "$next" "$script")
+}
+say() { echo "insitu: job $job: $*"; }
+state() { sed -n "s/.*\"$1\": *\"\{0,1\}\([^\",}]*\).*/\1/p" "$run/state.json" 2> /dev/null; }
+progress() {
+  local saved=("$run"/checkpoints/step-*)
+  echo "$(state stage) $(state step) ${saved[*]##*/}"
+}
+
+# Submits this script once more, unless it stands on a terminal, there were too many or there is nothing new.
+continue_later() {
+  if [ -t 1 ]; then say "$run is unfinished; run $script again to continue"
+  elif [ -e "$run/STOP" ] || [ "$(state reason)" = "STOP file" ]; then say "not submitted again: stopped by the file STOP"
+  elif [ "$number" -ge "$most" ]; then say "not submitted again: $most resubmissions are all that were asked for"
+  elif [ "$1" = "$before" ]; then say "not submitted again: no progress since $before"
+  else
+    is_continued=yes
+    say "unfinished, submits itself again"
+    submit_again || say "that failed; insitu submit continues it"
+  fi
+}
+
+# The scheduler's end comes as SIGTERM, seconds before SIGKILL; so does qdel, but seldom that late.
+# shellcheck disable=SC2317,SC2329
+end_of_time() {
+  if [ "$SECONDS" -lt $((limit - margin)) ]; then say "told to end before its time, not submitted again"
+  elif [ -z "$is_continued" ]; then continue_later unknown; fi
+  is_told=yes
+}
+
+mkdir -p "$run"
+is_told='' is_continued='' before=$(progress) last=$(tail -n 1 "$run/jobs.log" 2> /dev/null)
+if [ "$number" -gt 0 ] && [ "$(state status)" = finished ]; then say "$run is finished"; exit 0; fi
+if [ "$number" -gt 0 ] && [ "${last#*: }" = "$before" ]; then say "stops: the job before made no progress"; exit 1; fi
+echo "$(date -u +%FT%TZ) job $job, resubmission $number, began at: $before" >> "$run/jobs.log"
+
+trap end_of_time TERM
+"${launch[@]}" insitu run /home/user/insitu/jobs/burgers.yaml --output "$run" "${flags[@]}" &
+child=$!
+while kill -0 "$child" 2> /dev/null; do wait "$child"; done
+wait "$child"
+code=$?
+if [ -z "$is_told" ] && [ "$(state status)" = unfinished ]; then continue_later "$(progress)"; fi
+exit "$code"
