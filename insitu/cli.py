@@ -19,7 +19,7 @@ from insitu.case_errors import CaseError, one_sentence
 from insitu.config import Case, add_case, instantiate, resolved
 from insitu.convergence import converge
 from insitu.doctor import coupling_of, examine, launching, table
-from insitu.information import describe
+from insitu.information import cmake_directory, describe
 from insitu.pipeline import run_case
 from insitu.resume import forecast_again
 from insitu.timing import sentence
@@ -99,7 +99,7 @@ def _dispatch(arguments: list[str]) -> int:
         return stop.code if isinstance(stop.code, int) else _OTHER
     launch.require_alike(comm, {"the command": name})
     if name == "info":
-        return _info(comm)
+        return _info(settings, comm)
     comm = ending.world()
     launch.require_one_world(comm)
     if name == "run":
@@ -149,6 +149,11 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, ArgumentParser]]:
         prog="insitu info",
         description="Say what is there and what is missing.",
         exit_on_error=False,
+    )
+    info.add_argument(
+        "--cmake-dir",
+        action="store_true",
+        help="print insitu_DIR for C++ applications, and no more",
     )
     return top, {
         "run": run,
@@ -207,8 +212,8 @@ def _with_case_as_flag(arguments: list[str]) -> list[str]:
     return arguments
 
 
-def _info(comm: Any) -> int:
-    text = describe(comm)
+def _info(settings: Any, comm: Any) -> int:
+    text = str(cmake_directory()) if settings.cmake_dir else describe(comm)
     if launch.is_first(comm):
         print(text)
     return 0
