@@ -20,7 +20,7 @@ from insitu.case_errors import CaseError, one_sentence
 from insitu.config import Case, add_case, instantiate, resolved
 from insitu.convergence import converge
 from insitu.doctor import coupling_of, examine, launching, table
-from insitu.information import describe
+from insitu.information import cmake_directory, describe
 from insitu.pipeline import run_case
 from insitu.resume import forecast_again
 from insitu.submission import Job, add_options, job_of
@@ -101,7 +101,7 @@ def _dispatch(arguments: list[str]) -> int:
         return stop.code if isinstance(stop.code, int) else _OTHER
     launch.require_alike(comm, {"the command": name})
     if name == "info":
-        return _info(comm)
+        return _info(settings, comm)
     if name == "submit":
         return _submit(settings, comm)
     comm = ending.world()
@@ -159,6 +159,11 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, ArgumentParser]]:
         prog="insitu info",
         description="Say what is there and what is missing.",
         exit_on_error=False,
+    )
+    info.add_argument(
+        "--cmake-dir",
+        action="store_true",
+        help="print insitu_DIR for C++ applications, and no more",
     )
     return top, {
         "run": run,
@@ -222,8 +227,8 @@ def _with_case_as_flag(arguments: list[str]) -> list[str]:
     return arguments
 
 
-def _info(comm: Any) -> int:
-    text = describe(comm)
+def _info(settings: Any, comm: Any) -> int:
+    text = str(cmake_directory()) if settings.cmake_dir else describe(comm)
     if launch.is_first(comm):
         print(text)
     return 0

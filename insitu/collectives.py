@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -200,8 +201,10 @@ def together(comm: Any) -> Iterator[None]:
         yield
     except (Exception, SystemExit) as error:
         own = error
-    failures = [error for error in comm.allgather(_portable(own)) if error is not None]
-    if failures:
+    failed, total_failed = np.array([own is not None], np.int32), np.empty(1, np.int32)
+    comm.Allreduce(failed, total_failed)
+    if total_failed[0]:
+        failures = [error for error in comm.allgather(_portable(own)) if error is not None]
         raise own or failures[0]
 
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
@@ -25,6 +25,7 @@ from insitu.training import seeded
 from solver import Equation, Grid, SolverError
 
 __all__ = [
+    "ApplicationCase",
     "Case",
     "CaseError",
     "Convergence",
@@ -34,10 +35,12 @@ __all__ = [
     "Time",
     "add_case",
     "instantiate",
+    "load_application_case",
     "load_case",
 ]
 
 Split = Literal["published", "causal"]
+AnyCase = TypeVar("AnyCase", bound="Case")
 
 
 @dataclass(frozen=True)
@@ -293,6 +296,45 @@ class Case:
             )
 
 
+@dataclass(frozen=True)
+class ApplicationCase(Case):
+    """What an application that steps itself may leave open: a case of which nothing but the learning is needed.
+
+    Parameters
+    ----------
+    grid
+        The whole grid; null: the application declares it. Where both do they must agree.
+    equation
+        What the application solves, for its own use.
+    time
+        How far it goes; of use to know how many snapshots there will be.
+
+    Raises
+    ------
+    CaseError
+        Keys ask for what only this project's own solver can do.
+    """
+
+    grid: Grid | None = None  # type: ignore[assignment]
+    equation: Equation | None = None  # type: ignore[assignment]
+    time: Time | None = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refused = {
+            "takeover": self.takeover is not None,
+            "closure": self.closure is not None,
+            "online": self.online is not None,
+            "members": self.members is not None,
+            "learning.surrogates": self.learning.surrogates is not None,
+        }
+        asked = [name for name, is_asked in refused.items() if is_asked]
+        if asked:
+            raise CaseError(
+                f"an application that steps itself has no {' and no '.join(asked)}, which need the solver here; leave it out"
+            )
+
+
 _DEFAULTS: dict[str, Any] = {
     "learning.reduction": {"class_path": "insitu.reduction.POD", "init_args": {"rank": 3}},
     "learning.model": {"class_path": "insitu.models.LSTM"},
@@ -303,12 +345,12 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
-def add_case(parser: ArgumentParser) -> None:
+def add_case(parser: ArgumentParser, kind: type[Case] = Case) -> None:
     """Give a parser the keys of a case as flags, and ``--config`` for its file."""
     parser.add_argument(
         "--config", action="config", help="case file (YAML); CASE on the command line stands for it"
     )
-    parser.add_class_arguments(Case, as_group=False)
+    parser.add_class_arguments(kind, as_group=False)
     parser.set_defaults(_DEFAULTS)
 
 
@@ -320,14 +362,7 @@ def instantiate(parser: ArgumentParser, settings: Namespace) -> Case:
     CaseError, ParameterError
         A value is outside its range.
     """
-    try:
-        with seeded(settings.get("online.seed", 0), torch.device("cpu")):
-            made = parser.instantiate(settings)
-    except (ArgumentError, ValueError) as error:
-        if isinstance(error, SolverError | CaseError):
-            raise
-        raise CaseError(one_sentence(error)) from None
-    return Case(**{name: made[name] for name in Case.__dataclass_fields__})
+    return _made(Case, parser, settings)
 
 
 def load_case(
@@ -354,21 +389,14 @@ def load_case(
     CaseError
         The file is missing, a key is unknown, or a value has the wrong type.
     """
-    if not Path(path).is_file():
-        raise CaseError(
-            f"a case file is expected, {path} is none; give the path of a YAML file such as jobs/burgers.yaml"
-        )
-    parser = ArgumentParser(exit_on_error=False)
-    add_case(parser)
-    arguments = [
-        f"--config={path}",
-        *(f"--{key}={_as_text(value)}" for key, value in (overrides or {}).items()),
-    ]
-    try:
-        settings = parser.parse_args(arguments)
-    except ArgumentError as error:
-        raise CaseError(one_sentence(error)) from None
-    return instantiate(parser, settings), resolved(parser, settings)
+    return _load(Case, path, overrides)
+
+
+def load_application_case(
+    path: str | os.PathLike[str], overrides: Mapping[str, Any] | None = None
+) -> tuple[ApplicationCase, dict[str, Any]]:
+    """Read the case file of an application that steps itself; see `load_case`."""
+    return _load(ApplicationCase, path, overrides)
 
 
 def resolved(parser: ArgumentParser, settings: Namespace) -> dict[str, Any]:
@@ -381,8 +409,39 @@ def resolved(parser: ArgumentParser, settings: Namespace) -> dict[str, Any]:
 def as_yaml(plain: Mapping[str, Any]) -> str:
     """Return plain values as the text of a case file."""
     parser = ArgumentParser(exit_on_error=False)
-    add_case(parser)
+    add_case(parser, ApplicationCase)
     return str(parser.dump(parser.parse_object(copy.deepcopy(dict(plain))), skip_unset=False))
+
+
+def _load(
+    kind: type[AnyCase], path: str | os.PathLike[str], overrides: Mapping[str, Any] | None
+) -> tuple[AnyCase, dict[str, Any]]:
+    if not Path(path).is_file():
+        raise CaseError(
+            f"a case file is expected, {path} is none; give the path of a YAML file such as jobs/burgers.yaml"
+        )
+    parser = ArgumentParser(exit_on_error=False)
+    add_case(parser, kind)
+    arguments = [
+        f"--config={path}",
+        *(f"--{key}={_as_text(value)}" for key, value in (overrides or {}).items()),
+    ]
+    try:
+        settings = parser.parse_args(arguments)
+    except ArgumentError as error:
+        raise CaseError(one_sentence(error)) from None
+    return _made(kind, parser, settings), resolved(parser, settings)
+
+
+def _made(kind: type[AnyCase], parser: ArgumentParser, settings: Namespace) -> AnyCase:
+    try:
+        with seeded(settings.get("online.seed", 0), torch.device("cpu")):
+            made = parser.instantiate(settings)
+    except (ArgumentError, ValueError) as error:
+        if isinstance(error, SolverError | CaseError):
+            raise
+        raise CaseError(one_sentence(error)) from None
+    return kind(**{name: made[name] for name in kind.__dataclass_fields__})
 
 
 def _as_text(value: Any) -> str:

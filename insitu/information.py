@@ -5,6 +5,7 @@ import os
 import platform
 import shutil
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ from solver import (
     thread_count,
 )
 
-__all__ = ["describe"]
+__all__ = ["cmake_directory", "describe"]
 
 _REMEDIES = {
     "OpenMP": "reinstall with a compiler that supports OpenMP",
@@ -56,6 +57,11 @@ def describe(comm: Any = None) -> str:
         *_places(comm),
     ]
     return "\n".join(lines + [f"missing      {line}" for line in _missing(occa, comm)])
+
+
+def cmake_directory() -> Path:
+    """Return where CMake finds the package insitu, for C++ applications."""
+    return Path(__file__).parent / "cpp" / "cmake"
 
 
 def _places(comm: Any) -> list[str]:

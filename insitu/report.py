@@ -25,10 +25,11 @@ from insitu.forecasting import SplitResult
 from insitu.online.run import OnlineRun
 from insitu.reduction import POD, StreamingPOD
 from insitu.sampler import Sampler
+from insitu.solution import Solution
 from insitu.surrogates import SurrogateForecast
 from insitu.timing import Ledger, of_all_ranks
 from insitu.views import View
-from solver import Device, DivergenceError, Moment, Simulation, build_information
+from solver import Device, DivergenceError, Moment, build_information
 
 __all__ = [
     "Report",
@@ -103,7 +104,7 @@ class Report:
     surrogates: dict[str, Any] = field(default_factory=dict)
     driver: dict[str, Any] = field(default_factory=dict)
 
-    def add_simulation(self, simulation: Simulation, sampler: Sampler, ledger: Ledger) -> None:
+    def add_simulation(self, simulation: Solution, sampler: Sampler, ledger: Ledger) -> None:
         """Take over where the simulation stands and what was sampled."""
         self.simulation = {
             "points": list(simulation.grid.whole.points),
@@ -188,9 +189,7 @@ class Report:
         _replace(folder / "report.json", json.dumps(finite(asdict(self)), indent=2) + "\n")
         _replace(folder / "case.yaml", as_yaml(self.case))
 
-    def finish(
-        self, folder: Path, simulation: Simulation, sampler: Sampler, ledger: Ledger
-    ) -> None:
+    def finish(self, folder: Path, simulation: Solution, sampler: Sampler, ledger: Ledger) -> None:
         """Close the run, however it ended: where it stands, its stage times, drawn and written by rank 0.
 
         A rank that failed waits for nobody, and writes what it knows.
@@ -272,14 +271,14 @@ def _version(package: str) -> str | None:
         return None
 
 
-def draw_field(folder: Path, simulation: Simulation, sampler: Sampler, ledger: Ledger) -> None:
+def draw_field(folder: Path, simulation: Solution, sampler: Sampler, ledger: Ledger) -> None:
     """Draw the evolution of the field from the snapshots held; all ranks call it."""
     times = np.array([moment.time for moment in sampler.moments])
     picture = folder / "figures" / "field_evolution.png"
     draw_evolution(picture, View.of(simulation), times, sampler.snapshots, ledger)
 
 
-def save_snapshots(folder: Path, simulation: Simulation, sampler: Sampler) -> None:
+def save_snapshots(folder: Path, simulation: Solution, sampler: Sampler) -> None:
     """Write the snapshots of a run that ended early: ``snapshots.npz``, on several ranks ``snapshots-0003.npz`` of rank 3.
 
     Coordinates x, y, z (points along the axis,), step and time (n,), u (n, dof), and the shape
@@ -298,7 +297,7 @@ def save_snapshots(folder: Path, simulation: Simulation, sampler: Sampler) -> No
 
 def save_split(
     folder: Path,
-    simulation: Simulation,
+    simulation: Solution,
     moments: Sequence[Moment],
     result: SplitResult,
     ledger: Ledger,
@@ -343,7 +342,7 @@ def save_surrogates(folder: Path, found: Mapping[str, SurrogateForecast]) -> Non
     torch.save(states, folder / "surrogates.pt")
 
 
-def part_name(file: Path, simulation: Simulation) -> Path:
+def part_name(file: Path, simulation: Solution) -> Path:
     """Return the name of this rank's part of a file: of the whole where it is alone."""
     if simulation.comm is None:
         return file

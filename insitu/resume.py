@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from insitu.config import CaseError, load_case
+from insitu.config import CaseError, load_application_case
 from insitu.reduction import POD
 
 __all__ = ["forecast_again"]
@@ -52,7 +52,7 @@ def forecast_again(folder: Path, steps: int | None = None) -> str:
         raise CaseError(
             f"{folder} must hold a finished run, it holds one that is {report['status']}; run the case again"
         )
-    case, _ = load_case(folder / "case.yaml")
+    case, _ = load_application_case(folder / "case.yaml")
     if steps is None:
         steps = int(report["learning"][case.learning.splits[0]]["forecast_snapshots"])
     if steps < 1:

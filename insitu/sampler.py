@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from jaxtyping import Float
@@ -114,10 +114,15 @@ class Sampler:
         """Whether a snapshot is to be taken now."""
         return moment.step > 0 and moment.step % self.every == 0
 
-    def take(self, view: Float[Tensor, "components ..."], moment: Moment) -> None:
-        """Copy a view of the field, (components, *points), into the ring."""
-        self._turn_if_full()
-        self._ring[self._recorder.count].view(view.shape).copy_(view)
+    def take(
+        self, view: Float[Tensor, "components ..."] | Sequence[Tensor], moment: Moment
+    ) -> None:
+        """Copy a view of the field, (components, *points), into the ring; of several views one behind the other."""
+        self.turn_if_full()
+        row, begin = self._ring[self._recorder.count], 0
+        for part in [view] if isinstance(view, Tensor) else view:
+            row[begin : begin + part.numel()].view(part.shape).copy_(part)
+            begin += part.numel()
         self._recorder.add(moment)
 
     def follow(
@@ -158,7 +163,7 @@ class Sampler:
         """Advance the simulation by ``count`` steps of ``dt`` as `follow` does, for drivers that plan the steps themselves."""
         most = min(most or _BURST_WORK, max(1, _BURST_WORK // simulation.work))
         while count:
-            self._turn_if_full()
+            self.turn_if_full()
             burst = min(count, most, self._recorder.steps_until_full(simulation.step))
             rows = self._recorder.count + burst // self.every + 1
             with self._dropping_what_diverged(simulation, min(rows, self.window)):
@@ -226,7 +231,8 @@ class Sampler:
                 self._recorder.add(moment)
             raise
 
-    def _turn_if_full(self) -> None:
+    def turn_if_full(self) -> None:
+        """Make room for the next snapshot, after `on_turn`; `take` and `record` do it themselves."""
         if self._recorder.room == 0:
             if self.on_turn is not None:
                 self.on_turn()

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from insitu.solution import Solution
 from insitu.timing import Ledger
-from solver import Simulation
 
 __all__ = ["View", "evenly"]
 
@@ -53,7 +53,7 @@ class View(NamedTuple):
     plane: float | None
 
     @classmethod
-    def of(cls, simulation: Simulation) -> "View":
+    def of(cls, simulation: Solution) -> "View":
         """Return the view of a simulation's fields."""
         grid, whole = simulation.grid, simulation.grid.whole
         axes = whole.axes()

@@ -35,7 +35,9 @@ from solver.halo import Halo
 from solver.jit import cache_directory
 from solver.mpi import gpu_awareness
 from solver.placement import gpu_identity
+from solver.ranks import Ranks
 from solver.recorder import Moment, Recorder
+from solver.sharing import Share
 from solver.simulation import Simulation
 from solver.staggered import face_coordinates, on_centres, on_faces
 from solver.threads import thread_count
@@ -66,8 +68,10 @@ __all__ = [
     "Neumann",
     "ParameterError",
     "Periodic",
+    "Ranks",
     "Recorder",
     "ShapeError",
+    "Share",
     "Simulation",
     "Slip",
     "SolverError",

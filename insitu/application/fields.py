@@ -1,0 +1,278 @@
+"""The fields of an application: where its block stands in the whole, and views of its memory as one state."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from insitu.bridge import as_torch
+from insitu.case_errors import CaseError
+from insitu.collectives import together
+from solver import Device, Grid, Memory, MemoryInUseError, Moment, Ranks, Share
+
+__all__ = ["Fields", "Part", "RegisteredField"]
+
+
+class Part(Grid):
+    """The points of a grid that a rank of an application owns, in whatever way it cut the grid.
+
+    Parameters
+    ----------
+    whole : Grid
+    begin : sequence of int
+        Where the first own point stands in the whole grid.
+    points : sequence of int
+        Own points along each axis.
+
+    Raises
+    ------
+    CaseError
+        The block lies outside the whole grid.
+    """
+
+    _whole: Grid
+    _begin: tuple[int, ...]
+
+    def __init__(self, whole: Grid, begin: Sequence[int], points: Sequence[int]):
+        first, count = tuple(int(n) for n in begin), tuple(int(n) for n in points)
+        axes = len(whole.points)
+        is_inside = len(first) == len(count) == axes and all(
+            b >= 0 and n >= 1 and b + n <= total
+            for b, n, total in zip(first, count, whole.points, strict=True)
+        )
+        if not is_inside:
+            raise CaseError(
+                f"a block must lie inside the whole grid of {list(whole.points)} points, got {list(count)} points from "
+                f"{list(first)} on; correct what the rank declares"
+            )
+        for name, value in (
+            ("points", count),
+            ("extent", whole.extent),
+            ("boundaries", whole.boundaries),
+            ("_whole", whole),
+            ("_begin", first),
+        ):
+            object.__setattr__(self, name, value)
+
+    @property
+    def whole(self) -> Grid:
+        """The grid that this is a block of."""
+        return self._whole
+
+    @property
+    def begin(self) -> tuple[int, ...]:
+        """Where the first own point stands in the whole grid."""
+        return self._begin
+
+    @property
+    def is_cut(self) -> tuple[bool, ...]:
+        """Whether an axis goes on in blocks of other ranks."""
+        return tuple(n < total for n, total in zip(self.points, self._whole.points, strict=True))
+
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """Distance between neighbouring points along each axis."""
+        return self._whole.spacing
+
+    def axes(self) -> tuple[np.ndarray, ...]:
+        """Return the own points' coordinate along each axis, one host array of shape ``(points,)`` each, float64."""
+        return tuple(
+            axis[b : b + n]
+            for axis, b, n in zip(self._whole.axes(), self._begin, self.points, strict=True)
+        )
+
+
+class RegisteredField(NamedTuple):
+    """A field as the application registered it.
+
+    Attributes
+    ----------
+    memory : Memory
+        All of it, ghosts too, ``(components, *(points + 2 ghost))``; the application's own, wrapped in place.
+    view : Tensor
+        The own points, ``(components, *points)``, on the device.
+    ghost : tuple of int
+        Ghost points on each side of each axis.
+    """
+
+    memory: Memory
+    view: Tensor
+    ghost: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        device: Device,
+        array: Any,
+        components: int,
+        points: Sequence[int],
+        ghost: int | Sequence[int],
+    ) -> "RegisteredField":
+        """Show an application's array, in place.
+
+        Raises
+        ------
+        CaseError
+            Its size is not that of the block, or its values are no floating-point numbers.
+        """
+        around = (ghost,) * len(points) if isinstance(ghost, int) else tuple(ghost)
+        stored = tuple(n + 2 * g for n, g in zip(points, around, strict=True))
+        memory = device.wrap(array)
+        if memory.size != components * math.prod(stored) or memory.dtype.kind != "f":
+            raise CaseError(
+                f"field {name} must hold {components} x {' x '.join(map(str, stored))} float32 or float64 values (components, "
+                f"points and ghosts of this rank's block), got {memory.dtype} of shape {tuple(memory.shape)}; correct what is "
+                "registered"
+            )
+        if memory.shape != (components, *stored):
+            memory = memory.reshape((components, *stored))
+        inside = tuple(slice(g, g + n) for g, n in zip(around, points, strict=True))
+        return cls(memory, as_torch(memory[(slice(None), *inside)]), around)
+
+
+class BlockState(NamedTuple):
+    """A state on a rank's block: shape ``(components, *points)`` and dtype of a value."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+class Fields:
+    """The fields of an application as the state of a solution, see `insitu.solution.Solution`.
+
+    A state has the components of all registered fields, in the order in which they were registered, ``(components, *points)``.
+
+    Parameters
+    ----------
+    device : Device
+        Where the application's memory is.
+    grid : Grid
+        This rank's block, or the whole grid.
+    comm : mpi4py.MPI.Comm or None
+        The application's ranks; all of them call this.
+
+    Raises
+    ------
+    CaseError
+        The blocks of the ranks do not cover the whole grid once.
+    """
+
+    members: None = None
+    limit: None = None
+
+    def __init__(self, device: Device, grid: Grid, comm: Any = None):
+        self.device, self.grid = device, grid
+        self.ranks = Ranks(comm)
+        self.comm = comm if self.ranks.size > 1 else None
+        self.share = Share(grid, 0, 0, 1)
+        self.shares: list[dict[str, list[int]]] = self.ranks.all(self.share.as_numbers())
+        _require_cover(grid.whole, self.shares)
+        self.registered: dict[str, RegisteredField] = {}
+        self.dtype: np.dtype[Any] | None = None
+        self.sizes: dict[str, int] = {}
+        self.ghosts: dict[str, tuple[int, ...]] = {}
+        self.moment = Moment(0, 0.0)
+        self.dt_taken: float | None = None
+
+    def register(
+        self, name: str, array: Any, components: int = 1, ghost: int | Sequence[int] = 0
+    ) -> None:
+        """Add a field to the state; see `insitu.InSitu.register`."""
+        with together(self.comm):
+            if name in self.registered:
+                raise CaseError(f"a field is registered once, got {name} again; give it a new name")
+            field = RegisteredField.of(
+                name, self.device, array, components, self.grid.points, ghost
+            )
+            if self.dtype is not None and field.memory.dtype != self.dtype:
+                raise CaseError(
+                    f"fields of one state must have one type, got {field.memory.dtype} for {name} after {self.dtype}; register "
+                    "those of one type"
+                )
+        self.registered[name] = field
+        self.dtype = field.memory.dtype
+        self.sizes[name], self.ghosts[name] = components, field.ghost
+
+    def laid_out_as(self, name: str, array: Any) -> RegisteredField:
+        """Show an array that is laid out as a field which has been registered.
+
+        Raises
+        ------
+        CaseError
+            It does not fit.
+        """
+        return RegisteredField.of(
+            name, self.device, array, self.sizes[name], self.grid.points, self.ghosts[name]
+        )
+
+    @property
+    def views(self) -> list[Tensor]:
+        """The own points of each field, ``(components, *points)``, on the device.
+
+        Raises
+        ------
+        MemoryInUseError
+            The fields have been released.
+        """
+        if not self.registered:
+            raise MemoryInUseError(
+                "the application's fields were released by finish(), got a use after it; register them in a new session"
+            )
+        return [field.view for field in self.registered.values()]
+
+    @property
+    def components(self) -> int:
+        """Components of a state."""
+        return sum(self.sizes.values())
+
+    @property
+    def u(self) -> "BlockState":
+        """The state on this rank's block."""
+        return BlockState((self.components, *self.grid.points), self.dtype or np.dtype("float64"))
+
+    @property
+    def step(self) -> int:
+        """Steps the application has told."""
+        return self.moment.step
+
+    @property
+    def time(self) -> float:
+        """Simulated time of the last step told."""
+        return self.moment.time
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the state on the whole grid, ``(components, *points)``."""
+        return (self.components, *self.grid.whole.points)
+
+    def reach(self, moment: Moment) -> None:
+        """Note that the application stands at a moment now."""
+        if moment.step > self.moment.step:
+            self.dt_taken = (moment.time - self.moment.time) / (moment.step - self.moment.step)
+        self.moment = moment
+
+    def release(self) -> None:
+        """Let the application's memory go; views of it are dropped."""
+        self.registered.clear()
+
+
+def _require_cover(whole: Grid, shares: list[dict[str, list[int]]]) -> None:
+    begin = np.array([share["begin"] for share in shares])
+    points = np.array([share["points"] for share in shares])
+    end = begin + points
+    for rank in range(len(shares)):
+        meets = np.all((begin < end[rank]) & (begin[rank] < end), axis=1)
+        meets[rank] = False
+        if meets.any():
+            raise CaseError(
+                f"every point must belong to one rank, got blocks of ranks {rank} and {int(meets.argmax())} that overlap; "
+                "correct what they declare"
+            )
+    covered = int(points.prod(axis=1).sum())
+    if covered != whole.size:
+        raise CaseError(
+            f"the blocks of all ranks must cover the {whole.size} points of the grid, got {covered}; correct what they declare"
+        )

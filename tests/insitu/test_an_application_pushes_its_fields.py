@@ -1,0 +1,253 @@
+"""`insitu.InSitu` learns from an application's own arrays what `insitu.run` learns from the solver's, and copies no more."""
+
+import gc
+import json
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers.applications import CASE, QUICK, MiniApp
+
+import insitu
+from insitu import InSitu
+from solver import DivergenceError, Grid, Neumann
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("command")
+    insitu.run(CASE, QUICK, folder)
+    return folder
+
+
+@pytest.fixture
+def coupling(tmp_path):
+    return InSitu(CASE, QUICK, tmp_path / "out")
+
+
+def follow(coupling, application, steps):
+    due = 1
+    for step in range(1, steps + 1):
+        application.step()
+        if step >= due:
+            due = coupling.step(step * application.dt, step)
+
+
+def test_modes_and_forecast_are_those_of_the_command(coupling, reference):
+    application = MiniApp(coupling)
+    coupling.register("u", application.u, ghost=1)
+    follow(coupling, application, QUICK["time.steps"])
+    report = coupling.finish()
+    assert report.status == "finished"
+    own, its = np.load(coupling.folder / "basis.npz"), np.load(reference / "basis.npz")
+    assert all(np.array_equal(own[name], its[name]) for name in its)
+    assert (coupling.folder / "series.csv").read_text() == (reference / "series.csv").read_text()
+    told = json.loads((reference / "report.json").read_text())
+    for split, numbers in told["learning"].items():
+        for model, its in numbers["models"].items():
+            assert report.learning[split]["models"][model]["field_error"] == its["field_error"]
+    loop = next(stage for stage in report.stages if stage["name"] == "time loop")
+    assert (loop["copies"], loop["through_host"], loop["steps"]) == (0, 0, QUICK["time.steps"])
+    with pytest.raises(insitu.CaseError, match="the run has ended"):
+        coupling.step(1.0)
+
+
+@pytest.mark.parametrize("make", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
+def test_fields_are_seen_in_place_and_let_go(coupling, make):
+    u = np.zeros(258)
+    coupling.register("u", make(u), ghost=1)
+    coupling.step(0.1)
+    [view] = coupling._fields.views
+    assert view.data_ptr() == u.ctypes.data + 8
+    u[7] = 3.0
+    assert view[0, 6] == 3.0
+    kept = weakref.ref(u)
+    del u, view
+    coupling.fail(RuntimeError("enough"))
+    gc.collect()
+    assert kept() is None
+
+
+def test_steps_between_samples_need_not_be_told(tmp_path):
+    coupling = InSitu(CASE, QUICK | {"sampling.every": 7}, tmp_path)
+    application = MiniApp(coupling)
+    coupling.register("u", application.u, ghost=1)
+    told = []
+    due = 1
+    for step in range(1, 50):
+        application.step()
+        if step >= due:
+            due = coupling.step(step * application.dt, step)
+            told.append(step)
+    assert told == [1, 7, 14, 21, 28, 35, 42, 49]
+    assert [moment.step for moment in coupling._sampler.moments] == told[1:]
+
+
+def test_several_fields_are_one_state(tmp_path):
+    """A vector with ghosts beside a scalar without: rows hold both, forecasts come back in the shape of each."""
+    case = tmp_path / "case.yaml"
+    case.write_text("sampling: {window: 40}\nlearning: {reduction: {init_args: {rank: 2}}}\n")
+    coupling = InSitu(case, {"learning.model.init_args.training.epochs": 2}, tmp_path / "out")
+    coupling.declare(Grid((6, 5), ((0.0, 1.0), (0.0, 1.0)), ((Neumann(), Neumann()),) * 2))
+    velocity, pressure = np.full((2, 8, 9), np.nan), np.empty((6, 5))
+    coupling.register("velocity", velocity, components=2, ghost=(1, 2))
+    coupling.register("pressure", pressure)
+    x, y = np.meshgrid(np.arange(6.0), np.arange(5.0), indexing="ij")
+    rows = []
+    for step in range(40):
+        velocity[0, 1:-1, 2:-2], velocity[1, 1:-1, 2:-2] = np.sin(x + 0.1 * step), np.cos(y)
+        pressure[:] = np.cos(x - 0.1 * step)
+        rows.append(np.concatenate([velocity[:, 1:-1, 2:-2].ravel(), pressure.ravel()]))
+        coupling.step(0.1 * (step + 1))
+    assert np.array_equal(coupling._sampler.snapshots.numpy(), rows)
+    coupling.learn()
+    whole = coupling.forecast(3)
+    assert torch.equal(coupling.forecast(3, "velocity"), whole[:2])
+    assert torch.equal(coupling.forecast(3, "pressure"), whole[2:])
+    assert whole.shape == (3, 6, 5)
+
+
+def test_a_forecast_is_the_models_from_the_newest_snapshot(coupling):
+    application = MiniApp(coupling)
+    coupling.register("u", application.u, ghost=1)
+    follow(coupling, application, QUICK["time.steps"])
+    result = coupling.learn()["published"]
+    model = next(iter(result.forecasts.values())).model
+    rolled = model.forecast(result.coefficients[-model.history :], 5)
+    lifted = result.basis.inverse_transform(rolled)
+    assert torch.equal(coupling.forecast(5), lifted[-1:].reshape(1, -1))
+    assert torch.equal(coupling.coefficients(), result.coefficients[-1])
+
+
+def test_results_during_the_run_do_not_end_it(coupling):
+    application = MiniApp(coupling)
+    coupling.register("u", application.u, ghost=1)
+    follow(coupling, application, 60)
+    early = coupling.learn()["causal"].train
+    for step in range(61, 81):
+        application.step()
+        coupling.step(step * application.dt)
+    assert coupling.learn()["causal"].train == early + 10
+
+
+def wrong_size(coupling):
+    coupling.register("u", np.zeros(3))
+
+
+def wrong_type(coupling):
+    coupling.register("u", np.zeros(256, np.int64))
+
+
+def other_grid(coupling):
+    coupling.declare(Grid((16,), ((0.0, 1.0),)))
+
+
+def half_the_grid(coupling):
+    coupling.declare(points=(128,))
+    coupling.register("u", np.zeros(128))
+
+
+def twice(coupling):
+    coupling.register("u", np.zeros(256))
+    coupling.register("u", np.zeros(256))
+
+
+def two_types(coupling):
+    coupling.register("u", np.zeros(256))
+    coupling.register("v", np.zeros(256, np.float32))
+
+
+def backwards(coupling):
+    coupling.register("u", np.zeros(256))
+    coupling.step(0.2, 2)
+    coupling.step(0.1, 1)
+
+
+def nothing(coupling):
+    coupling.step(0.1)
+
+
+def too_early(coupling):
+    coupling.register("u", np.zeros(256))
+    coupling.forecast(1)
+
+
+def unknown_key(coupling):
+    coupling.value("grid.spacing")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        (wrong_size, "field u must hold 1 x 256 float32 or float64 values"),
+        (wrong_type, "got int64"),
+        (other_grid, "the application's grid must be the case's"),
+        (half_the_grid, "must cover the 256 points of the grid, got 128"),
+        (twice, "registered once, got u again"),
+        (two_types, "must have one type, got float32 for v after float64"),
+        (backwards, "told in order, got 1 after 2"),
+        (nothing, "nothing is registered"),
+        (too_early, "nothing has been learnt"),
+        (unknown_key, "must have a key grid.spacing"),
+    ],
+)
+def test_wrong_use_is_one_sentence(coupling, wrong, text):
+    with pytest.raises(insitu.CaseError, match=text):
+        wrong(coupling)
+
+
+@pytest.mark.parametrize(
+    "flags", [{"takeover": {"model": {}}}, {"members": 3}], ids=["takeover", "members"]
+)
+def test_what_needs_the_own_solver_is_refused(tmp_path, flags):
+    with pytest.raises(insitu.CaseError):
+        InSitu(CASE, flags, tmp_path)
+
+
+def test_a_window_is_needed_where_no_length_is_known(tmp_path):
+    case = tmp_path / "case.yaml"
+    case.write_text("grid: {points: [8], extent: [[0, 1]]}\n")
+    coupling = InSitu(case, None, tmp_path / "out")
+    coupling.register("u", np.zeros(8))
+    with pytest.raises(insitu.CaseError, match=r"give sampling\.window"):
+        coupling.step(0.1)
+
+
+def test_unequal_steps_need_an_interval(coupling, tmp_path):
+    u = np.random.default_rng(0).normal(size=256)
+    coupling.register("u", u)
+    for n in range(20):
+        coupling.step(n + 0.3 * (n % 2))
+    with pytest.raises(insitu.CaseError, match="equally spaced"):
+        coupling.learn()
+    interval = {"sampling.interval": 0.5, "sampling.every": "null", "time.steps": 4000}
+    other = InSitu(CASE, QUICK | interval, tmp_path / "interval")
+    other.register("u", u)
+    for time in (0.2, 0.5, 0.6, 0.9, 1.0):
+        other.step(time)
+    assert [moment.time for moment in other._sampler.moments] == [0.5, 1.0]
+    with pytest.raises(insitu.CaseError, match=r"due every 0.5, step 6 went from before t = 1.5"):
+        other.step(1.7)
+
+
+def test_what_is_not_finite_is_named(coupling):
+    u = np.zeros(256)
+    coupling.register("u", u)
+    for step in range(1, 30):
+        u[3] = np.nan if step > 20 else step
+        coupling.step(0.1 * step)
+    with pytest.raises(DivergenceError, match="not at step 21"):
+        coupling.finish()
+    assert coupling.report.status == "diverged"
+    assert np.load(coupling.folder / "snapshots.npz")["u"].shape == (29, 256)
+
+
+def test_an_error_of_the_application_marks_the_run(tmp_path):
+    with pytest.raises(ZeroDivisionError), InSitu(CASE, QUICK, tmp_path) as coupling:
+        coupling.register("u", np.zeros(256))
+        coupling.step(0.1)
+        raise ZeroDivisionError("in the application")
+    told = json.loads(Path(tmp_path / "report.json").read_text())
+    assert (told["status"], told["error"]) == ("failed", "in the application")
