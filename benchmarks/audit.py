@@ -29,14 +29,14 @@ from solver import Burgers, Device, Grid, Simulation
 
 
 def time_loop() -> Callable[[], None]:
-    """Return 10 times the 2001 steps of jobs/burgers.yaml with a snapshot of each step."""
+    """Return 100 times the 2001 steps of jobs/burgers.yaml with a snapshot of each step."""
     device = Device.open("Serial")
     grid = Grid((256,), ((0.0, 6.283185307),))
     simulation = Simulation(device, grid, Burgers(0.01, "miniapp"), dt=1e-3)
     sampler = Sampler(device, 256, 2001)
 
     def work() -> None:
-        for _ in range(10):
+        for _ in range(100):
             for _ in sampler.follow(simulation, steps=2001):
                 pass
 
