@@ -18,6 +18,7 @@ from insitu.closure import ClosureSettings
 from insitu.exact import Exact
 from insitu.models import DMD, LSTM, Forecaster, Persistence
 from insitu.online import Online
+from insitu.output.settings import Output
 from insitu.reduction import POD
 from insitu.surrogates import Surrogates
 from insitu.takeover import TakeoverSettings
@@ -259,6 +260,8 @@ class Case:
         What `insitu converge` checks; a run ignores it.
     transfers
         What may pass between device and host; a run that moves more fails.
+    output
+        A file of the fields over time, for ParaView or xarray; null: none.
 
     Raises
     ------
@@ -281,6 +284,7 @@ class Case:
     closure: ClosureSettings | None = None
     convergence: Convergence = field(default_factory=Convergence)
     transfers: Transfers = field(default_factory=Transfers)
+    output: Output | None = None
 
     def __post_init__(self) -> None:
         if self.takeover is not None and self.closure is not None:
@@ -290,6 +294,11 @@ class Case:
         if self.takeover is not None and self.online is not None:
             raise CaseError(
                 "a case has a takeover or online training, got both; training would see the surrogate's own states, leave one out"
+            )
+        wanted = (self.output and self.output.variables) or []
+        if "pressure" in wanted and (self.takeover is not None or self.closure is not None):
+            raise CaseError(
+                "output.variables may name the pressure where the solver is alone, got a takeover or a closure; leave it out"
             )
 
 

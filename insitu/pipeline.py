@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -18,6 +19,7 @@ from insitu.config import Case, CaseError, Learning, load_case
 from insitu.ensembles import require_whole_members, trajectories
 from insitu.forecasting import SplitResult, evaluate_split
 from insitu.online.run import OnlineRun
+from insitu.output.field_output import FieldOutput
 from insitu.reduction import POD, StreamingPOD
 from insitu.report import (
     Report,
@@ -119,6 +121,11 @@ def run_case(
         size = simulation.u.interior.size
         sampler = Sampler(device, size, window, schedule.every, case.dtype)
         online = OnlineRun(case.online, simulation, sampler) if case.online else None
+        fields = (
+            FieldOutput(case.output, simulation, sampler, schedule, case.time, folder)
+            if case.output
+            else None
+        )
         driver = _driver(case, simulation, sampler, schedule)
         learning = replace(case.learning, reduction=copy.copy(case.learning.reduction))
         sampler.on_turn = functools.partial(
@@ -128,7 +135,7 @@ def run_case(
     try:
         with on_stream(device):
             with ledger.stage("time loop") as loop:
-                for moment in _moments(case, simulation, sampler, schedule, driver, online):
+                for moment in _moments(case, simulation, sampler, schedule, driver, online, fields):
                     progress("time loop", moment.step, schedule.steps)
                 loop.steps = simulation.step
                 loop.sampled = sampler.taken * sampler.snapshot_bytes
@@ -157,6 +164,8 @@ def run_case(
     finally:
         report.driver = driver.summary() if driver else {}
         report.online = online.summary() if online else {}
+        if fields:
+            report.output = fields.finish(simulation.step, report.error is not None)
         report.finish(folder, simulation, sampler, ledger)
     return report
 
@@ -241,14 +250,18 @@ def _moments(
     schedule: Schedule,
     driver: Takeover | Closure | None,
     online: OnlineRun | None,
+    fields: FieldOutput | None,
 ) -> Iterator[Moment]:
-    """Advance the simulation by whoever is to do it, with the training beside it."""
-    time, most = case.time, online.steps_at_once if online else None
+    """Advance the simulation by whoever is to do it, with the training and the file of the fields beside it."""
+    time = case.time
+    asked = [online.steps_at_once if online else 0, (fields and fields.most) or 0]
+    most = math.gcd(*asked) or None
     if driver is not None:
         moments = driver.follow(time.until, time.steps)
     else:
         moments = sampler.follow(simulation, time.until, time.steps, schedule.interval, most)
-    return online.beside(moments) if online else moments
+    moments = online.beside(moments) if online else moments
+    return fields.beside(moments) if fields else moments
 
 
 def _pass_on(reduction: POD, sampler: Sampler, total: int, comm: Any) -> None:
