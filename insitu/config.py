@@ -19,6 +19,7 @@ from insitu.closure import ClosureSettings
 from insitu.exact import Exact
 from insitu.models import DMD, LSTM, Forecaster, Persistence
 from insitu.online import Online
+from insitu.output.settings import Output
 from insitu.reduction import POD
 from insitu.surrogates import Surrogates
 from insitu.takeover import TakeoverSettings
@@ -265,6 +266,8 @@ class Case:
         What may pass between device and host; a run that moves more fails.
     checkpoint
         When all that the rest of the run depends on is written, to be resumed after a stop or a kill.
+    output
+        A file of the fields over time, for ParaView or xarray; null: none.
 
     Raises
     ------
@@ -288,6 +291,7 @@ class Case:
     convergence: Convergence = field(default_factory=Convergence)
     transfers: Transfers = field(default_factory=Transfers)
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    output: Output | None = None
 
     def __post_init__(self) -> None:
         if self.takeover is not None and self.closure is not None:
@@ -297,6 +301,11 @@ class Case:
         if self.takeover is not None and self.online is not None:
             raise CaseError(
                 "a case has a takeover or online training, got both; training would see the surrogate's own states, leave one out"
+            )
+        wanted = (self.output and self.output.variables) or []
+        if "pressure" in wanted and (self.takeover is not None or self.closure is not None):
+            raise CaseError(
+                "output.variables may name the pressure where the solver is alone, got a takeover or a closure; leave it out"
             )
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import functools
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -20,6 +21,7 @@ from insitu.config import Case, CaseError, Learning, load_case
 from insitu.ensembles import require_whole_members, trajectories
 from insitu.forecasting import SplitResult, evaluate_split
 from insitu.online.run import OnlineRun
+from insitu.output.field_output import FieldOutput
 from insitu.reduction import POD, StreamingPOD
 from insitu.report import (
     Report,
@@ -126,11 +128,14 @@ def run_case(
             _pass_on, learning.reduction, sampler, schedule.snapshots, comm
         )
         keeper.attach(simulation, sampler, ledger, learning.reduction, online, driver)
+        fields = _field_output(case, simulation, sampler, schedule, folder)
+        if fields:
+            keeper.before_saving = fields.flush
 
-    end = _ending(keeper, report, folder, simulation, sampler, ledger, online, driver)
+    end = _ending(keeper, report, folder, simulation, sampler, ledger, online, driver, fields)
     with keeper.watching(), end, on_stream(device):
         with ledger.stage("time loop") as loop:
-            for moment in _moments(case, simulation, sampler, schedule, driver, online):
+            for moment in _moments(case, simulation, sampler, schedule, driver, online, fields):
                 progress("time loop", moment.step, schedule.steps)
                 keeper.look("time loop")
             loop.steps = simulation.step
@@ -160,12 +165,15 @@ def _ending(
     ledger: Ledger,
     online: OnlineRun | None,
     driver: Takeover | Closure | None,
+    fields: FieldOutput | None,
 ) -> Iterator[None]:
     """End a run as it ends: finished, stopped with a checkpoint, or failed; with a report of what is known in all cases."""
 
     def write() -> None:
         report.driver = driver.summary() if driver else {}
         report.online = online.summary() if online else {}
+        if fields:
+            report.output = fields.finish(simulation.step, report.error is not None)
         report.finish(folder, simulation, sampler, ledger)
 
     try:
@@ -266,6 +274,15 @@ def _simulation(case: Case, device: Device, comm: Any) -> Simulation:
     return simulation
 
 
+def _field_output(
+    case: Case, simulation: Simulation, sampler: Sampler, schedule: Schedule, folder: Path
+) -> FieldOutput | None:
+    """Return what writes the fields over time; it goes on with the file of a run that was resumed."""
+    if case.output is None:
+        return None
+    return FieldOutput(case.output, simulation, sampler, schedule, case.time, folder)
+
+
 def _driver(
     case: Case, simulation: Simulation, sampler: Sampler, schedule: Schedule
 ) -> Takeover | Closure | None:
@@ -289,16 +306,20 @@ def _moments(
     schedule: Schedule,
     driver: Takeover | Closure | None,
     online: OnlineRun | None,
+    fields: FieldOutput | None,
 ) -> Iterator[Moment]:
-    """Advance the simulation from where it is by whoever is to do it, with the training beside it."""
-    time, most = case.time, online.steps_at_once if online else case.checkpoint.steps
+    """Advance the simulation from where it is by whoever is to do it, with the training and the file of the fields beside it."""
+    time = case.time
+    looked = online.steps_at_once if online else case.checkpoint.steps
+    most = math.gcd(looked or 0, (fields and fields.most) or 0) or None
     if driver is not None:
         moments = driver.follow(time.until, time.steps, _START)
     else:
         moments = sampler.follow(
             simulation, time.until, time.steps, schedule.interval, most, _START
         )
-    return online.beside(moments) if online else moments
+    moments = online.beside(moments) if online else moments
+    return fields.beside(moments) if fields else moments
 
 
 def _pass_on(reduction: POD, sampler: Sampler, total: int, comm: Any) -> None:

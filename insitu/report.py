@@ -90,6 +90,9 @@ class Report:
     driver
         Of a takeover: every decision, the estimated error at the end, and whether it may be above the tolerance. Of a closure:
         the evaluations of its model.
+    output
+        Of the file of the fields over time: its name, states, variables, bytes, and the seconds that the time loop spent on it,
+        waiting for the file included; empty where none was asked for.
     """
 
     case: Mapping[str, Any]
@@ -103,6 +106,7 @@ class Report:
     online: dict[str, Any] = field(default_factory=dict)
     surrogates: dict[str, Any] = field(default_factory=dict)
     driver: dict[str, Any] = field(default_factory=dict)
+    output: dict[str, Any] = field(default_factory=dict)
 
     def add_simulation(self, simulation: Solution, sampler: Sampler, ledger: Ledger) -> None:
         """Take over where the simulation stands and what was sampled."""

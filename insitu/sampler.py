@@ -112,6 +112,23 @@ class Sampler:
         """Return the last snapshots, (newest, dof), oldest first, a view of the ring: at most those since it was last full."""
         return self._ring[max(0, self._recorder.count - count) : self._recorder.count]
 
+    def since(self, taken: int) -> tuple[Float[Tensor, "newest dof"], list[Moment]]:
+        """Return the snapshots after the first ``taken`` of the run, oldest first, and their moments.
+
+        Raises
+        ------
+        RuntimeError
+            Some of them are overwritten.
+        """
+        count = self.taken - taken
+        if count > self.count:
+            raise RuntimeError(
+                f"the {count} newest snapshots must be held, the ring has {self.window}; widen sampling.window"
+            )
+        if count <= self._recorder.count:
+            return self.newest(count), self._recorder.newest(count)
+        return self.snapshots[-count:], self.moments[-count:]
+
     def due(self, moment: Moment) -> bool:
         """Whether a snapshot is to be taken now."""
         return moment.step > 0 and moment.step % self.every == 0
@@ -147,7 +164,7 @@ class Sampler:
             Simulated time between snapshots, met exactly, instead of every so many steps: for steps that vary. They are then
             copied by `take`.
         most
-            Steps between two yields at most, where they do not vary.
+            Steps between two yields at most, where they do not vary; multiples of it are not passed over.
         since
             The moment at which this was first called, of a simulation and a sampler restored in the midst of it.
 
@@ -169,7 +186,8 @@ class Sampler:
         most = min(most or _BURST_WORK, max(1, _BURST_WORK // simulation.work))
         while count:
             self.turn_if_full()
-            burst = min(count, most, self._recorder.steps_until_full(simulation.step))
+            to_next = most - simulation.step % most
+            burst = min(count, to_next, self._recorder.steps_until_full(simulation.step))
             rows = self._recorder.count + burst // self.every + 1
             with self._dropping_what_diverged(simulation, min(rows, self.window)):
                 simulation.take(dt, burst, self._recorder)
@@ -191,18 +209,21 @@ class Sampler:
             due = begin.time + n * interval
             if due > end * (1 + _ROUND_OFF):
                 break
-            yield from self._advance(simulation, min(due, end), last)
+            yield from self._advance(simulation, min(due, end), last, due)
             if simulation.time < due * (1 - _ROUND_OFF):
                 return  # the steps ran out
-            self.take(as_torch(simulation.u), simulation.moment)
         if simulation.time < end:
-            yield from self._advance(simulation, end, last)
+            yield from self._advance(simulation, end, last, math.inf)
 
-    def _advance(self, simulation: Simulation, until: float, last: int | None) -> Iterator[Moment]:
+    def _advance(
+        self, simulation: Simulation, until: float, last: int | None, due: float
+    ) -> Iterator[Moment]:
         steps = None if last is None else last - simulation.step
         with self._dropping_what_diverged(simulation, self._recorder.count):
             for dt, count in simulation.plan(until, steps):
                 simulation.take(dt, count)
+                if simulation.time >= due * (1 - _ROUND_OFF):
+                    self.take(as_torch(simulation.u), simulation.moment)
                 yield simulation.moment
 
     def check(self, simulation: Simulation) -> None:

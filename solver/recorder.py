@@ -75,6 +75,15 @@ class Recorder:
         """The moment of each filled row."""
         return [moment for run in self._runs for moment in run.moments()]
 
+    def newest(self, count: int) -> list[Moment]:
+        """Return the moments of the last rows filled, oldest first."""
+        found: list[Moment] = []
+        for run in reversed(self._runs):
+            found = run.moments() + found
+            if len(found) >= count:
+                break
+        return found[len(found) - count :]
+
     @property
     def room(self) -> int:
         """Rows still free."""

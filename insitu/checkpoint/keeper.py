@@ -83,6 +83,8 @@ class Keeper:
     ----------
     found : str or None
         The checkpoint that the run goes on from.
+    before_saving : callable or None
+        Called before a checkpoint's state is copied, by all ranks: for files that must not lag behind it.
 
     Raises
     ------
@@ -119,6 +121,7 @@ class Keeper:
         self._calls, self._apart, self._looked = 0, 1, time.monotonic()
         self._saved = self._looked
         self._parts: dict[str, Stateful] = {}
+        self.before_saving: Callable[[], None] | None = None
 
     def attach(
         self,
@@ -294,6 +297,8 @@ class Keeper:
         name = f"step-{simulation.step}"
         if name == self._last:
             return
+        if self.before_saving is not None:
+            self.before_saving()
         with self._ledger.aside():
             if not simulation.is_finite():
                 self._sampler.check(simulation)
