@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from insitu import ending, launch
 from insitu.case_errors import CaseError, one_sentence
+from insitu.checkpoint import is_finished, seconds_of
 from insitu.config import Case, add_case, instantiate, resolved
 from insitu.convergence import converge
 from insitu.doctor import coupling_of, examine, launching, table
@@ -29,6 +30,7 @@ from solver import Device, DivergenceError, KernelBuildError, SolverError, name_
 
 __all__ = ["entry", "main"]
 
+_RESUME = ("auto", "always", "never")
 _BAD_INPUT, _DIVERGED, _OTHER, _INTERRUPTED = 2, 3, 1, 130
 
 
@@ -133,7 +135,22 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, ArgumentParser]]:
         "--help; --debug shows tracebacks",
     )
     top.add_argument("command", choices=["run", "submit", "converge", "doctor", "forecast", "info"])
-    run = _case_parser("run", "Run a case file.")
+    run = _case_parser("run", "Run a case file, or go on with it.")
+    run.add_argument(
+        "--resume",
+        nargs="?",
+        const="always",
+        default="auto",
+        choices=_RESUME,
+        help="from the last checkpoint in the run directory: auto, where there is one of this case and the run is unfinished; "
+        "always, or not at all (--resume alone); never, from the beginning",
+    )
+    run.add_argument(
+        "--time-limit",
+        default=None,
+        help="seconds, or hours:minutes:seconds, after which the run stops with a checkpoint and exit code 0; what the scheduler "
+        "gives where it is left out",
+    )
     submit = ArgumentParser(
         prog="insitu submit CASE",
         description="Submit a case to the scheduler of a site; it runs on in further jobs until it is finished.",
@@ -196,7 +213,7 @@ def _parse(arguments: list[str]) -> tuple[ArgumentParser, Any]:
         top.parse_args(arguments)
         top.print_help()
         raise SystemExit(_BAD_INPUT)
-    name, *rest = arguments
+    name, *rest = _with_value(arguments)
     cut = rest.index("--") if name == "submit" and "--" in rest else len(rest)
     try:
         settings = commands[name].parse_args(
@@ -207,6 +224,15 @@ def _parse(arguments: list[str]) -> tuple[ArgumentParser, Any]:
     if name == "submit":
         settings.flags = rest[cut + 1 :]
     return commands[name], settings
+
+
+def _with_value(arguments: list[str]) -> list[str]:
+    """Return the arguments with a lone ``--resume``, which the case may follow, as ``--resume=always``."""
+    following = [*arguments[1:], ""]
+    return [
+        "--resume=always" if (each, after in _RESUME) == ("--resume", False) else each
+        for each, after in zip(arguments, following, strict=True)
+    ]
 
 
 def _with_case_as_flag(arguments: list[str]) -> list[str]:
@@ -230,11 +256,21 @@ def _info(comm: Any) -> int:
 
 
 def _run(parser: ArgumentParser, settings: Any, comm: Any) -> int:
+    resume, limit = settings.pop("resume"), settings.pop("time_limit")
     case, plain, folder = _load(parser, settings)
-    launch.require_alike(comm, {"--output": str(folder), **plain})
+    flags = {"--output": str(folder), "--resume": resume, "--time-limit": limit}
+    launch.require_alike(comm, {**flags, **plain})
     is_first = launch.is_first(comm)
-    report = run_case(case, plain, folder, comm, Display(is_first))
+    if resume == "always" and is_finished(folder, comm):
+        if is_first:
+            print(f"{folder}/ holds a finished run; there is nothing to resume")
+        return 0
+    left = None if limit is None else seconds_of(str(limit))
+    report = run_case(case, plain, folder, comm, Display(is_first), resume, left)
     if not is_first:
+        return 0
+    if report.status == "unfinished":
+        print(f"stopped, {folder}/state.json says why; the same command goes on from there")
         return 0
     seconds = {stage["name"]: stage["seconds"] for stage in report.stages}
     loop = next(stage for stage in report.stages if stage["name"] == "time loop")

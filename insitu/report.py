@@ -68,7 +68,7 @@ class Report:
     provenance
         Versions, OCCA's origin, device, git commit.
     status
-        "running", "finished", "diverged" or "failed".
+        "running", "finished", "unfinished" (stopped with a checkpoint), "diverged" or "failed".
     error
         What stopped the run, else null.
     simulation
@@ -221,22 +221,26 @@ def finite(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def prepare_folder(folder: Path, comm: Any = None) -> None:
+def prepare_folder(folder: Path, comm: Any = None, resumes: bool = False) -> None:
     """Make the run directory and clear it of an earlier run's results, before anything is computed; rank 0 does it for all.
+
+    Of a run that goes on from a checkpoint nothing is removed.
 
     Raises
     ------
     CaseError
         It cannot be written.
     """
-    on_first(comm, lambda: _prepare(folder), torch.device("cpu"))
+    on_first(comm, lambda: _prepare(folder, resumes), torch.device("cpu"))
 
 
-def _prepare(folder: Path) -> None:
+def _prepare(folder: Path, resumes: bool) -> None:
     try:
         (folder / "figures").mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
+        if resumes:
+            return
         stale = [*(folder / "figures").glob("*.png"), *folder.glob("basis-*.npz")]
         stale += [*folder.glob("snapshots-*.npz"), *(folder / name for name in _OUTPUTS)]
         for file in stale:

@@ -247,6 +247,7 @@ def test_an_earlier_runs_results_do_not_survive(tmp_path):
         "case.yaml",
         "report.json",
         "snapshots.npz",
+        "state.json",
         "notes.txt",
     }
 
