@@ -10,8 +10,9 @@ ASKED = [*NEEDED, "--resubmissions", "3"]
 
 
 def reach(step, indent=1, **values):
-    """Return bash text that leaves a run's state file behind."""
-    return f"cat > \"$output/state.json\" <<< '{state_text(indent, step=step, **values)}'"
+    """Return bash text that leaves a checkpoint and a state file behind."""
+    saved = f'mkdir -p "$output/checkpoints/step-{step}"'
+    return f"{saved}; cat > \"$output/state.json\" <<< '{state_text(indent, step=step, **values)}'"
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def test_slurm_requeues_the_job(place):
         (reach(20, status="finished"), ""),
         (reach(20, status="failed") + "\nexit 3", ""),
         ("exit 3", ""),
-        (reach(10), "no progress since time loop 10 step-10"),
+        (reach(10), "no new checkpoint, before there was step-10"),
         (reach(20, reason="STOP file"), "stopped by the file STOP"),
         (reach(20) + '\ntouch "$output/STOP"', "stopped by the file STOP"),
     ],
@@ -78,7 +79,7 @@ def test_a_job_whose_forerunner_was_killed_without_progress_stops(place):
     place.insitu('touch "$output/ran"')
     code, out = place.job(script(place), INSITU_RESUBMISSION="1")
     assert (code, place.asked()) == (1, [])
-    assert "the job before made no progress" in out
+    assert "the job before left no new checkpoint" in out
     assert not (place.run / "ran").exists()
 
 
@@ -150,7 +151,7 @@ def test_a_member_has_its_flags_and_its_directory(variable, place):
     place.insitu(f'{reach(20)}\nprintf "%s\\n" "$all"')
     code, out = place.job(made.script(), **{variable: "3"})
     assert code == 0, out
-    assert "--equation.nu=0.02 --initial=a b --time-limit" in out
+    assert " --equation.nu=0.02 --initial=a b\n" in out
     assert (place.run / "member-003" / "state.json").exists()
     (asked,) = place.asked()
     assert asked[1] == "-a" and asked[3:5] == ["-v", "INSITU_RESUBMISSION=1,INSITU_MEMBER=3"]

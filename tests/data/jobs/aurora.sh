@@ -43,7 +43,7 @@ fi
 launch=(mpiexec -n 24 --ppn "$here" "${cores[@]}" bash -c "$map" rank)
 
 # PBS tells nobody when the job will end: the run is told, and stops in time.
-flags+=(--time-limit "$((limit - margin - SECONDS))")
+flags=(--time-limit "$((limit - margin - SECONDS))" "${flags[@]}")
 number=${INSITU_RESUBMISSION:-0} job=$PBS_JOBID
 submit_again() {
   local wait=(-W "depend=afterany:$PBS_JOBID") next=INSITU_RESUBMISSION=$((number + 1))
@@ -53,11 +53,12 @@ submit_again() {
   fi
   (cd /scratch/user/run && qsub "${wait[@]}" -v "$next" "$script")
 }
+shopt -s nullglob
 say() { echo "insitu: job $job: $*"; }
 state() { sed -n "s/.*\"$1\": *\"\{0,1\}\([^\",}]*\).*/\1/p" "$run/state.json" 2> /dev/null; }
-progress() {
-  local saved=("$run"/checkpoints/step-*)
-  echo "$(state stage) $(state step) ${saved[*]##*/}"
+saved() {
+  local whole=("$run"/checkpoints/step-*)
+  echo "${whole[*]##*/}"
 }
 
 # Submits this script once more, unless it stands on a terminal, there were too many or there is nothing new.
@@ -65,7 +66,7 @@ continue_later() {
   if [ -t 1 ]; then say "$run is unfinished; run $script again to continue"
   elif [ -e "$run/STOP" ] || [ "$(state reason)" = "STOP file" ]; then say "not submitted again: stopped by the file STOP"
   elif [ "$number" -ge "$most" ]; then say "not submitted again: $most resubmissions are all that were asked for"
-  elif [ "$1" = "$before" ]; then say "not submitted again: no progress since $before"
+  elif [ "$1" = "$before" ]; then say "not submitted again: no new checkpoint, before there was ${before:-none}"
   else
     is_continued=yes
     say "unfinished, submits itself again"
@@ -82,9 +83,9 @@ end_of_time() {
 }
 
 mkdir -p "$run"
-is_told='' is_continued='' before=$(progress) last=$(tail -n 1 "$run/jobs.log" 2> /dev/null)
+is_told='' is_continued='' before=$(saved) last=$(tail -n 1 "$run/jobs.log" 2> /dev/null)
 if [ "$number" -gt 0 ] && [ "$(state status)" = finished ]; then say "$run is finished"; exit 0; fi
-if [ "$number" -gt 0 ] && [ "${last#*: }" = "$before" ]; then say "stops: the job before made no progress"; exit 1; fi
+if [ "$number" -gt 0 ] && [ -n "$last" ] && [ "${last#*: }" = "$before" ]; then say "stops: the job before left no new checkpoint"; exit 1; fi
 echo "$(date -u +%FT%TZ) job $job, resubmission $number, began at: $before" >> "$run/jobs.log"
 
 trap end_of_time TERM
@@ -93,5 +94,5 @@ child=$!
 while kill -0 "$child" 2> /dev/null; do wait "$child"; done
 wait "$child"
 code=$?
-if [ -z "$is_told" ] && [ "$(state status)" = unfinished ]; then continue_later "$(progress)"; fi
+if [ -z "$is_told" ] && [ "$(state status)" = unfinished ]; then continue_later "$(saved)"; fi
 exit "$code"

@@ -37,11 +37,12 @@ launch=(srun --ntasks=8 --ntasks-per-node=4 --cpus-per-task=32 --cpu-bind=cores
 
 number=${SLURM_RESTART_COUNT:-0} job=$SLURM_JOB_ID
 submit_again() { scontrol requeue "$SLURM_JOB_ID"; }
+shopt -s nullglob
 say() { echo "insitu: job $job: $*"; }
 state() { sed -n "s/.*\"$1\": *\"\{0,1\}\([^\",}]*\).*/\1/p" "$run/state.json" 2> /dev/null; }
-progress() {
-  local saved=("$run"/checkpoints/step-*)
-  echo "$(state stage) $(state step) ${saved[*]##*/}"
+saved() {
+  local whole=("$run"/checkpoints/step-*)
+  echo "${whole[*]##*/}"
 }
 
 # Submits this script once more, unless it stands on a terminal, there were too many or there is nothing new.
@@ -49,7 +50,7 @@ continue_later() {
   if [ -t 1 ]; then say "$run is unfinished; run $script again to continue"
   elif [ -e "$run/STOP" ] || [ "$(state reason)" = "STOP file" ]; then say "not submitted again: stopped by the file STOP"
   elif [ "$number" -ge "$most" ]; then say "not submitted again: $most resubmissions are all that were asked for"
-  elif [ "$1" = "$before" ]; then say "not submitted again: no progress since $before"
+  elif [ "$1" = "$before" ]; then say "not submitted again: no new checkpoint, before there was ${before:-none}"
   else
     is_continued=yes
     say "unfinished, submits itself again"
@@ -66,9 +67,9 @@ end_of_time() {
 }
 
 mkdir -p "$run"
-is_told='' is_continued='' before=$(progress) last=$(tail -n 1 "$run/jobs.log" 2> /dev/null)
+is_told='' is_continued='' before=$(saved) last=$(tail -n 1 "$run/jobs.log" 2> /dev/null)
 if [ "$number" -gt 0 ] && [ "$(state status)" = finished ]; then say "$run is finished"; exit 0; fi
-if [ "$number" -gt 0 ] && [ "${last#*: }" = "$before" ]; then say "stops: the job before made no progress"; exit 1; fi
+if [ "$number" -gt 0 ] && [ -n "$last" ] && [ "${last#*: }" = "$before" ]; then say "stops: the job before left no new checkpoint"; exit 1; fi
 echo "$(date -u +%FT%TZ) job $job, resubmission $number, began at: $before" >> "$run/jobs.log"
 
 trap end_of_time TERM
@@ -77,5 +78,5 @@ child=$!
 while kill -0 "$child" 2> /dev/null; do wait "$child"; done
 wait "$child"
 code=$?
-if [ -z "$is_told" ] && [ "$(state status)" = unfinished ]; then continue_later "$(progress)"; fi
+if [ -z "$is_told" ] && [ "$(state status)" = unfinished ]; then continue_later "$(saved)"; fi
 exit "$code"
