@@ -1,4 +1,4 @@
-"""Write the README's tables from measured files: python benchmarks/tables.py.
+"""Write the tables of README.md and docs/measurements.md from measured files: python benchmarks/tables.py.
 
 Reads ``benchmarks/results/*.json`` and a run's ``report.json`` stored there as ``forecast.json``.
 """
@@ -329,17 +329,25 @@ TABLES = (
 )
 
 
+PAGES = (ROOT / "README.md", ROOT / "docs" / "measurements.md")
+
+
 def main():
-    readme = (ROOT / "README.md").read_text()
+    pages = {page: page.read_text() for page in PAGES}
     for make in TABLES:
-        name = make.__name__
-        pattern = rf"(<!-- table: {name} -->\n).*?(<!-- end -->)"
-        readme, count = re.subn(
-            pattern, lambda match, make=make: f"{match[1]}{make()}\n{match[2]}", readme, flags=re.S
-        )
-        if count != 1:
-            raise SystemExit(f"README.md must hold one '<!-- table: {name} -->', found {count}")
-    (ROOT / "README.md").write_text(readme)
+        marker = rf"(<!-- table: {make.__name__} -->\n).*?(<!-- end -->)"
+        written = f"{make()}\n"
+        count = 0
+        for page, text in pages.items():
+            pages[page], found = re.subn(
+                marker, lambda match, text=written: match[1] + text + match[2], text, flags=re.S
+            )
+            count += found
+        if not count:
+            names = " or ".join(page.name for page in PAGES)
+            raise SystemExit(f"{names} must hold '<!-- table: {make.__name__} -->', found none")
+    for page, text in pages.items():
+        page.write_text(text)
 
 
 if __name__ == "__main__":
