@@ -18,7 +18,7 @@ def write_case(folder, points, steps, until):
     for old, new in (
         ("points: [256]", f"points: [{points}]"),
         ("until: 2.0", f"until: {until}"),
-        ("\n  steps: 2 ", f"\n  steps: {steps} "),
+        ("\n  steps: 2\n", f"\n  steps: {steps}\n"),
     ):
         assert old in text
         text = text.replace(old, new)
