@@ -13,8 +13,9 @@
 # Aurora, Argonne: PBS Pro; a node has 102 cores for users and 6 GPUs of 2 tiles, a rank takes a tile.
 # Confirmed in ALCF's user guides of August 2026: account, walltime and filesystems are mandatory; the cores nearest to each
 # tile; the rule of the site's gpu_tile_compact.sh. It needs ZE_FLAT_DEVICE_HIERARCHY=COMPOSITE, and the module frameworks,
-# which set_env.sh loads, sets FLAT, so the rule is written out here in both numberings. Not confirmed: "-r y" and the refusal
-# of successors in debug and debug-scaling. The solver's modes know these GPUs by OpenCL only; not tried.
+# which set_env.sh loads, sets FLAT, so the rule is written out here in both numberings. Not confirmed: that a job may
+# call qsub, "-r y", and the refusal of successors in debug and debug-scaling. The solver's modes know these GPUs by OpenCL only;
+# not tried.
 export INSITU_SITE=aurora
 # shellcheck source=/dev/null
 source /home/user/insitu/set_env.sh || exit 1

@@ -1,0 +1,73 @@
+"""Runs that outlive their jobs' walltime under a real scheduler, against one without interruption.
+
+python benchmarks/batch_jobs.py --output benchmarks/results/batch_jobs.json
+
+needs a Slurm that takes jobs here by sbatch and, with its commands for Torque, by qsub (Debian: slurm-wlm, slurm-wlm-torque),
+two nodes, emulated ones too. It takes a quarter of an hour.
+
+Each trial submits ``jobs/burgers_online.yaml``, longer, on two nodes with a walltime of minutes by ``insitu submit`` and waits;
+one of each scheduler at a time:
+
+- "PBS, stopped in time": the script tells the run how long it has, which stops with a checkpoint before the end;
+- "PBS, killed": the run believes that it has hours, so that SIGTERM at the walltime ends it;
+- "Slurm, signalled": SIGUSR1 some seconds before the end;
+- "Slurm, killed": that signal comes too late, SIGTERM at the walltime ends it.
+
+``differences`` counts what in report, series, bases, weights and the final fields has other bits than without interruption.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+from helpers.queue import await_end, run_uninterrupted, submit, write_case  # noqa: E402
+
+KILLED = ["--", "--time-limit=9:00:00"]
+ROUNDS = [
+    {
+        "PBS, stopped in time": ["--site=pbs", "--margin=15"],
+        "Slurm, signalled": ["--site=slurm", "--margin=15"],
+    },
+    {
+        "PBS, killed": ["--site=pbs", "--margin=5", *KILLED],
+        "Slurm, killed": ["--site=slurm", "--margin=1", *KILLED],
+    },
+]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--folder", type=Path, default=Path("out/batch_jobs"))
+    parser.add_argument(
+        "--until", type=float, default=4.0, help="simulated time, for two minutes' work"
+    )
+    parser.add_argument("--minutes", type=int, default=1, help="walltime of each job")
+    given = parser.parse_args()
+    case = write_case(given.folder, points=512, steps=4, until=given.until)
+    reference = given.folder / "uninterrupted"
+    seconds = run_uninterrupted(case, reference)
+    rows = []
+    for trials in ROUNDS:
+        runs = {name: given.folder / name.replace(", ", "-").replace(" ", "-") for name in trials}
+        for name, run in runs.items():
+            submit(case, run, f"--time=0:{given.minutes:02d}:00", *trials[name])
+        rows += [{"trial": name, **await_end(run, reference)} for name, run in runs.items()]
+    version = subprocess.run(["sbatch", "--version"], capture_output=True, text=True, check=True)
+    results = {
+        "command": f"python {' '.join(sys.argv)}",
+        "case": "jobs/burgers_online.yaml on 512 points, 4 training steps a sample, 2 ranks on 2 emulated nodes",
+        "scheduler": version.stdout.strip(),
+        "walltime": 60 * given.minutes,
+        "uninterrupted_seconds": round(seconds, 1),
+        "rows": rows,
+    }
+    given.output.write_text(json.dumps(results, indent=2) + "\n")
+    sys.exit(any(row["differences"] or row["jobs"] < 2 for row in rows))
+
+
+if __name__ == "__main__":
+    main()
