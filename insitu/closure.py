@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from insitu.bridge import as_torch, torch_device
 from insitu.locality import FieldModel
 from insitu.sampler import Sampler
-from solver import Field, Moment, Simulation, Trial
+from solver import Device, Field, Moment, Simulation, Trial
 
 __all__ = ["Closure", "ClosureSettings", "Correction", "missing_forcing"]
 
@@ -227,10 +227,14 @@ class ClosureSettings:
         OSError, RuntimeError
             The weights cannot be read, or belong to another model.
         """
+        model = self.ready(simulation.device)
+        return Closure(simulation, model, self.field, self.every, sampler)
+
+    def ready(self, device: Device) -> nn.Module:
+        """Return the model with its weights, for evaluation on a device."""
         if self.weights is not None:
             self.model.load_state_dict(torch.load(self.weights, weights_only=True))
-        model = self.model.to(torch_device(simulation.device)).eval()
-        return Closure(simulation, model, self.field, self.every, sampler)
+        return self.model.to(torch_device(device)).eval()
 
 
 def missing_forcing(

@@ -4,6 +4,7 @@ import contextlib
 import io
 import math
 import pickle
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -204,7 +205,9 @@ def together(comm: Any) -> Iterator[None]:
     failed, total_failed = np.array([own is not None], np.int32), np.empty(1, np.int32)
     comm.Allreduce(failed, total_failed)
     if total_failed[0]:
-        failures = [error for error in comm.allgather(_portable(own)) if error is not None]
+        failures = [
+            error for error in comm.allgather(_portable(own, comm.rank)) if error is not None
+        ]
         raise own or failures[0]
 
 
@@ -254,10 +257,13 @@ def _count(direction: str, device: torch.device, size: int) -> None:
         _staged[direction] += size
 
 
-def _portable(error: BaseException | None) -> BaseException | None:
-    """Return the error as other ranks can receive it: by its text where it cannot be pickled."""
+def _portable(error: BaseException | None, rank: int) -> BaseException | None:
+    """Return the error as other ranks can receive it, with where it comes from: by its text where it cannot be pickled."""
+    if error is None:
+        return None
     try:
-        pickle.loads(pickle.dumps(error))
+        told = pickle.loads(pickle.dumps(error))
     except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error
+        told = RuntimeError(f"{type(error).__name__}: {error}")
+    told.add_note(f"raised on rank {rank}:\n{''.join(traceback.format_exception(error)).rstrip()}")
+    return told

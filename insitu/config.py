@@ -336,8 +336,7 @@ class ApplicationCase(Case):
         super().__post_init__()
         refused = {
             "takeover": self.takeover is not None,
-            "closure": self.closure is not None,
-            "online": self.online is not None,
+            "online.mode overlapped": self.online is not None and self.online.mode == "overlapped",
             "members": self.members is not None,
             "learning.surrogates": self.learning.surrogates is not None,
         }

@@ -37,6 +37,9 @@ class Solution(Protocol):
     def grid(self) -> Grid: ...  # noqa: D102
 
     @property
+    def equation(self) -> Any: ...  # noqa: D102
+
+    @property
     def comm(self) -> Any: ...  # noqa: D102
 
     @property

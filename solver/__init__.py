@@ -3,6 +3,7 @@
 from solver import _drivers as _drivers
 from solver._occa import Kernel, Memory, Tag
 from solver.boundaries import Boundary, Dirichlet, Neumann, Periodic, Slip, Wall
+from solver.decomposition import Decomposition
 from solver.device import (
     Device,
     Stream,
@@ -49,6 +50,7 @@ __all__ = [
     "Block",
     "Boundary",
     "Burgers",
+    "Decomposition",
     "Device",
     "DeviceError",
     "Dirichlet",

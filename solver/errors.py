@@ -1,5 +1,7 @@
 """What can go wrong in the solver; a message says what was expected, what was got, the remedy."""
 
+from typing import Any
+
 
 class SolverError(Exception):
     """Any error of the solver."""
@@ -47,3 +49,6 @@ class DivergenceError(SolverError, ArithmeticError):
         self.step = step
         self.time = time
         self.location = location
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.step, self.time, self.location), self.__dict__

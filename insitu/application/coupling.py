@@ -1,7 +1,5 @@
 """The pipeline of an application that steps itself: it shows its fields, tells each step, and reads results back."""
 
-import contextlib
-import copy
 import math
 import os
 import time as clock
@@ -11,32 +9,30 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from insitu.application.fields import Fields, Part
+from insitu.application.fields import Fields, Part, placed
+from insitu.application.recording import Answer, Recording
+from insitu.application.times import require_equal_intervals, require_finite
 from insitu.bridge import on_stream, torch_device
 from insitu.collectives import on_first, together
 from insitu.config import CaseError, load_application_case
 from insitu.forecasting import SplitResult
 from insitu.pipeline import learn
-from insitu.reduction import StreamingPOD
 from insitu.report import (
     Report,
     draw_field,
     prepare_folder,
     provenance,
+    save_online,
     save_snapshots,
     save_split,
 )
-from insitu.sampler import Sampler
 from insitu.timing import Ledger
-from solver import Device, DivergenceError, Grid, Moment
+from solver import Device, Grid, Moment
 
 __all__ = ["InSitu"]
-
-_ROUND_OFF = 1e-6  # relative, of the time between two snapshots
 
 
 class InSitu:
@@ -82,8 +78,8 @@ class InSitu:
         self._device_name = device
         self._grid: Grid | None = self.case.grid
         self._fields: Fields | None = None
-        self._sampler: Sampler | None = None
-        self._loop = contextlib.ExitStack()
+        self._recording: Recording | None = None
+        self._answer: Answer | None = None
         self._results: dict[str, SplitResult] = {}
         self._learnt_at = 0
         self.seconds = 0.0
@@ -142,11 +138,10 @@ class InSitu:
                     f"the application's grid must be the case's, got {list(whole.points)} points in {whole.extent}, the case has "
                     f"{list(self.case.grid.points)} in {self.case.grid.extent}; match them"
                 )
-            if begin is not None or points is not None:
-                first = tuple(begin or (0,) * len(whole.points))
-                rest = tuple(n - b for n, b in zip(whole.points, first, strict=True))
-                whole = Part(whole, first, points or rest)
-        self._grid = whole
+            first = tuple(begin or (0,) * len(whole.points))
+            rest = tuple(n - b for n, b in zip(whole.points, first, strict=True))
+            own = Part(whole, first, points or rest)
+        self._grid = placed(own, self.comm)
 
     def register(
         self, name: str, array: Any, components: int = 1, ghost: int | Sequence[int] = 0
@@ -173,9 +168,21 @@ class InSitu:
         DeviceError
             It lives on another device.
         """
+        self._fields_for(name, array).register(name, array, components, ghost)
+
+    def register_target(
+        self, name: str, array: Any, components: int = 1, ghost: int | Sequence[int] = 0
+    ) -> None:
+        """Show the array into which the case's closure writes its field; see `register`, after which this comes.
+
+        It is no part of snapshots. `update` fills it for the initial state, `step` after every ``closure.every`` steps.
+        """
+        self._fields_for(name, array).register_target(name, array, components, ghost)
+
+    def _fields_for(self, name: str, array: Any) -> Fields:
         with together(self.comm):
             self._require_open()
-            if self._sampler is not None:
+            if self._recording is not None:
                 raise CaseError(
                     f"fields are registered before the first step, got {name} after it; register it earlier"
                 )
@@ -184,10 +191,10 @@ class InSitu:
         if self._fields is None:
             device = Device.open(self._device_name or _device_of(array))
             torch_device(device)
-            self._fields = Fields(device, self._grid, self.comm)
+            self._fields = Fields(device, self._grid, self.comm, self.case.equation)
             self._ledger = Ledger(device, self.case.transfers, self._fields.comm)
             self.report = Report(self._resolved, provenance(device))
-        self._fields.register(name, array, components, ghost)
+        return self._fields
 
     def step(self, time: float, step: int | None = None) -> int:
         """Tell that the application has finished a step; the fields hold its result.
@@ -213,19 +220,33 @@ class InSitu:
         """
         start = clock.perf_counter()
         self._require_open()
-        sampler, fields = self._begun()
-        moment = Moment(fields.step + 1 if step is None else step, time)
-        if moment.step <= fields.step:
+        recording, fields = self._begun()
+        number = fields.step + 1 if step is None else step
+        if number <= fields.step:
             raise CaseError(
-                f"steps must be told in order, got {moment.step} after {fields.step}; count them up"
+                f"steps must be told in order, got {number} after {fields.step}; count them up"
             )
-        fields.reach(moment)
-        if self._is_due(moment):
-            sampler.turn_if_full()
-            with together(fields.comm), on_stream(fields.device):
-                sampler.take(fields.views, moment)
+        due = recording.tell(Moment(number, time))
+        if self._answer is not None:
+            if number % self._answer.every == 0:
+                self._answer.update()
+            due = min(due, (number // self._answer.every + 1) * self._answer.every)
         self.seconds += clock.perf_counter() - start
-        return self._next_due(moment)
+        return due
+
+    def update(self) -> None:
+        """Let the case's closure write its field for the fields as they are; `step` does it after every so many steps.
+
+        Raises
+        ------
+        CaseError
+            The case has no closure, or no target is registered for it.
+        """
+        self._require_open()
+        self._begun()
+        if self._answer is None:
+            raise CaseError("the case must have a closure, it has none; give it one")
+        self._answer.update()
 
     def learn(self) -> dict[str, SplitResult]:
         """Fit basis and models to the snapshots held and let them forecast; see `insitu.forecasting.evaluate_split`.
@@ -245,22 +266,18 @@ class InSitu:
             Snapshots are too few, or not equally spaced.
         """
         self._require_open()
-        sampler, fields = self._begun()
+        recording, fields = self._begun()
+        sampler = recording.sampler
         if self._learnt_at == sampler.taken and self._results:
             return self._results
-        self._pause_loop()
+        recording.pause()
         report, ledger, settings = self._report, self._ledger, self.case.learning
         with on_stream(fields.device):
             with ledger.stage("check"), together(fields.comm):
-                self._check(sampler)
-            reduction = copy.copy(self._reduction)
-            self._results = learn(
-                replace(settings, reduction=reduction),
-                sampler.snapshots,
-                report,
-                ledger,
-                comm=fields.comm,
-            )
+                require_equal_intervals(sampler.moments)
+                require_finite(sampler.snapshots, sampler.moments)
+            settings = replace(settings, reduction=recording.reduction())
+            self._results = learn(settings, sampler.snapshots, report, ledger, comm=fields.comm)
         self._learnt_at = sampler.taken
         return self._results
 
@@ -311,12 +328,16 @@ class InSitu:
         self._require_open()
         fields = self._known_fields()
         try:
+            recording = self._begun()[0]
+            recording.end()
             self.learn()
-            sampler, ledger = self._begun()[0], self._ledger
+            sampler, ledger = recording.sampler, self._ledger
             with on_stream(fields.device), ledger.stage("report"):
                 draw_field(self.folder, fields, sampler, ledger)
                 first = self._results[self.case.learning.splits[0]]
                 save_split(self.folder, fields, sampler.moments, first, ledger)
+                if recording.online:
+                    save_online(self.folder, recording.online)
         except BaseException as error:
             self.fail(error)
             raise
@@ -333,8 +354,8 @@ class InSitu:
             return
         self.report.fail(error)
         fields = self._known_fields()
-        if self._sampler is not None and fields.registered and isinstance(error, Exception):
-            save_snapshots(self.folder, fields, self._sampler)
+        if self._recording is not None and isinstance(error, Exception):
+            save_snapshots(self.folder, fields, self._recording.sampler)
         self._close()
 
     def __enter__(self) -> "InSitu":
@@ -352,122 +373,34 @@ class InSitu:
             self.finish()
 
     def _close(self) -> None:
-        self._pause_loop()
         self.is_open = False
-        fields = self._known_fields()
-        if self._sampler is not None:
-            self._report.finish(self.folder, fields, self._sampler, self._ledger)
+        fields, recording, report = self._known_fields(), self._recording, self._report
+        if recording is not None:
+            recording.pause()
+            report.online = recording.online.summary() if recording.online else {}
+            report.driver = self._answer.summary() if self._answer else {}
+            report.finish(self.folder, fields, recording.sampler, self._ledger)
+        self._answer = None
         fields.release()
 
-    def _begun(self) -> tuple[Sampler, Fields]:
-        """Return sampler and fields; the first call makes the ring, and the time loop goes on."""
+    def _begun(self) -> tuple[Recording, Fields]:
+        """Return recording and fields; the first call fixes what is registered."""
         fields = self._known_fields()
-        if self._sampler is None:
-            self._sampler = self._begin(fields)
-        if self._loop_stage is None:
-            self._loop_stage = self._loop.enter_context(self._ledger.stage("time loop"))
-        return self._sampler, fields
+        if self._recording is None:
+            self._require_target(fields)
+            self._recording = Recording(self.case, fields, self._ledger)
+        return self._recording, fields
 
-    _loop_stage: Any = None
-
-    def _begin(self, fields: Fields) -> Sampler:
-        sampling = self.case.sampling
-        planned = self._planned()
-        window = min(sampling.window or planned, planned) if planned else sampling.window
-        self._reduction = copy.copy(self.case.learning.reduction)
-        if window is None:
+    def _require_target(self, fields: Fields) -> None:
+        settings, target = self.case.closure, fields.target
+        if (settings is None) != (target is None):
+            there, missing = ("closure", "target") if target is None else ("target", "closure")
             raise CaseError(
-                "an application's case must say how many snapshots are held, got none of sampling.window, time.steps and "
-                "time.until; give sampling.window"
+                f"a closure and its target belong together, got a {there} without a {missing}; give both or neither"
             )
-        if isinstance(self._reduction, StreamingPOD) and not planned:
-            raise CaseError(
-                "a StreamingPOD must know how many snapshots the application takes, got no time; give the case time.steps"
-            )
-        with self._ledger.stage("setup"):
-            size = math.prod(fields.u.shape)
-            dtype = str(fields.dtype)
-            sampler = Sampler(fields.device, size, window, sampling.every or 1, dtype)
-        sampler.on_turn = self._pass_on
-        return sampler
-
-    def _planned(self) -> int | None:
-        """Return the snapshots that the case says the application takes, None where it does not."""
-        time, sampling = self.case.time, self.case.sampling
-        if time is None:
-            return None
-        ends = [] if time.until is None else [time.until]
-        if time.steps is not None and time.dt is not None:
-            ends.append(time.steps * time.dt)
-        if sampling.interval is not None:
-            return _whole(min(ends) / sampling.interval) if ends else None
-        counts = [] if time.steps is None else [time.steps]
-        if time.until is not None and time.dt is not None:
-            counts.append(math.ceil(time.until / time.dt * (1 - _ROUND_OFF)))
-        return min(counts) // (sampling.every or 1) if counts else None
-
-    def _pass_on(self) -> None:
-        """Show a streaming reduction what a full ring is about to overwrite; see `insitu.pipeline`."""
-        sampler, planned = self._sampler, self._planned()
-        if sampler is None or planned is None or not isinstance(self._reduction, StreamingPOD):
-            return
-        leaving = min(sampler.window, planned - sampler.taken)
-        if leaving > 0:
-            self._reduction.partial_fit(sampler.snapshots[:leaving], comm=self._known_fields().comm)
-
-    def _is_due(self, moment: Moment) -> bool:
-        sampler, interval = self._sampler, self.case.sampling.interval
-        if sampler is None:
-            return False
-        if interval is None:
-            return sampler.due(moment)
-        due = (sampler.taken + 1) * interval
-        if moment.time > due + _ROUND_OFF * interval:
-            raise CaseError(
-                f"snapshots are due every {interval:g}, step {moment.step} went from before t = {due:g} to {moment.time:g}; let "
-                "steps end at those times, or give sampling.every"
-            )
-        return moment.time > due - _ROUND_OFF * interval
-
-    def _next_due(self, moment: Moment) -> int:
-        every = self.case.sampling.every or 1
-        if self.case.sampling.interval is not None:
-            return moment.step + 1
-        return (moment.step // every + 1) * every
-
-    def _check(self, sampler: Sampler) -> None:
-        """Refuse snapshots from which nothing can be learnt."""
-        moments = sampler.moments
-        if len(moments) < 2:
-            raise CaseError(
-                f"learning needs snapshots, got {len(moments)}; tell more steps, or sample more often"
-            )
-        is_finite = torch.isfinite(sampler.snapshots).all(dim=1)
-        if not bool(is_finite.all()):
-            bad = moments[int((~is_finite).nonzero()[0])]
-            raise DivergenceError(
-                f"the fields must stay finite, they are not at step {bad.step} (time {bad.time:g}); look at the application",
-                bad.step,
-                bad.time,
-                (),
-            )
-        interval = (moments[-1].time - moments[0].time) / (len(moments) - 1)
-        for n, moment in enumerate(moments):
-            if abs(moment.time - moments[0].time - n * interval) > _ROUND_OFF * len(moments) * abs(
-                interval
-            ):
-                raise CaseError(
-                    f"snapshots must be equally spaced, that of step {moment.step} is at t = {moment.time:g}, expected "
-                    f"{moments[0].time + n * interval:g}; give sampling.interval and let steps end at those times"
-                )
-
-    def _pause_loop(self) -> None:
-        """End the stage of the time loop, which the application's own work belongs to."""
-        if self._loop_stage is not None and self._sampler is not None:
-            self._loop_stage.steps = self._known_fields().step
-            self._loop_stage.sampled = self._sampler.taken * self._sampler.snapshot_bytes
-        self._loop_stage = None
-        self._loop.close()
+        if settings is not None and target is not None:
+            model = settings.ready(fields.device)
+            self._answer = Answer(model, fields, target.view, settings.every)
 
     def _components(self, name: str) -> slice:
         first = 0
@@ -484,6 +417,10 @@ class InSitu:
         if not self._results:
             raise CaseError("results come with learning, nothing has been learnt; call learn first")
         return self._results[self.case.learning.splits[0]]
+
+    def note_moved(self, name: str | None) -> None:
+        """Note that a field's memory is gone, on this rank; the next snapshot is refused on all of them."""
+        self._known_fields().moved = name
 
     @property
     def device(self) -> Device:
@@ -537,7 +474,3 @@ def _is_alike(one: Grid, other: Grid) -> bool:
         for pair in spans
         for a, b in zip(*pair, strict=True)
     )
-
-
-def _whole(ratio: float) -> int:
-    return math.floor(ratio * (1 + _ROUND_OFF))

@@ -9,8 +9,7 @@ from insitu import ending
 from insitu.application.coupling import InSitu
 from insitu.bridge import on_stream
 from insitu.case_errors import CaseError
-from insitu.collectives import together
-from solver import Grid, MemoryInUseError, Neumann, Periodic
+from solver import Grid, Neumann, Periodic
 
 __all__ = ["Session", "Shown", "fail"]
 
@@ -89,6 +88,17 @@ class Session:
         """See `InSitu.register`."""
         self._coupling.register(name, shown, components, tuple(ghost) or 0)
 
+    def register_target(
+        self, name: str, shown: Shown, components: int, ghost: Sequence[int]
+    ) -> None:
+        """See `InSitu.register_target`."""
+        self._coupling.register_target(name, shown, components, tuple(ghost) or 0)
+
+    def update(self) -> None:
+        """See `InSitu.update`."""
+        with self._on_stream():
+            self._coupling.update()
+
     def step(self, time: float, step: int, stream: int, gone: str) -> int:
         """See `InSitu.step`.
 
@@ -99,12 +109,7 @@ class Session:
         gone
             Name of a field whose memory the application has freed.
         """
-        with together(self._comm):
-            if gone:
-                raise MemoryInUseError(
-                    f"a field's memory must stay where it is until finish(), that of {gone} was freed or moved before step "
-                    f"{step}; finish first"
-                )
+        self._coupling.note_moved(gone or None)
         self._stream = stream
         with self._on_stream():
             return self._coupling.step(time, step)

@@ -5,12 +5,23 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from insitu.bridge import as_torch
 from insitu.case_errors import CaseError
 from insitu.collectives import together
-from solver import Device, Grid, Memory, MemoryInUseError, Moment, Ranks, Share
+from solver import (
+    Block,
+    Decomposition,
+    Device,
+    Grid,
+    Memory,
+    MemoryInUseError,
+    Moment,
+    Ranks,
+    Share,
+)
 
 __all__ = ["Fields", "Part", "RegisteredField"]
 
@@ -84,6 +95,23 @@ class Part(Grid):
         )
 
 
+def placed(own: Part, comm: Any) -> Grid:
+    """Return a rank's block as the solver's `Block` where the ranks cut the grid as it does, so field models know neighbours.
+
+    All ranks call it. A rank that has all of the grid gets the grid.
+    """
+    whole = own.whole
+    if comm is None or comm.size == 1:
+        return whole if own.points == whole.points else own
+    begins = comm.allgather(own.begin)
+    along = tuple(len({begin[axis] for begin in begins}) for axis in range(len(whole.points)))
+    is_regular = math.prod(along) == comm.size
+    if is_regular:
+        place = Decomposition(whole.points, along, whole.is_periodic, comm.rank)
+        is_regular = (place.begin, place.shape) == (own.begin, own.points)
+    return Block(whole, place, comm) if min(comm.allgather(is_regular)) else own
+
+
 class RegisteredField(NamedTuple):
     """A field as the application registered it.
 
@@ -153,6 +181,13 @@ class Fields:
         This rank's block, or the whole grid.
     comm : mpi4py.MPI.Comm or None
         The application's ranks; all of them call this.
+    equation
+        Whose parameters a model may be given.
+
+    Attributes
+    ----------
+    moved : str or None
+        A field whose memory is gone, told by who can see it.
 
     Raises
     ------
@@ -163,17 +198,19 @@ class Fields:
     members: None = None
     limit: None = None
 
-    def __init__(self, device: Device, grid: Grid, comm: Any = None):
-        self.device, self.grid = device, grid
+    def __init__(self, device: Device, grid: Grid, comm: Any = None, equation: Any = None):
+        self.device, self.grid, self.equation = device, grid, equation
         self.ranks = Ranks(comm)
         self.comm = comm if self.ranks.size > 1 else None
         self.share = Share(grid, 0, 0, 1)
         self.shares: list[dict[str, list[int]]] = self.ranks.all(self.share.as_numbers())
         _require_cover(grid.whole, self.shares)
         self.registered: dict[str, RegisteredField] = {}
+        self.target: RegisteredField | None = None
         self.dtype: np.dtype[Any] | None = None
         self.sizes: dict[str, int] = {}
         self.ghosts: dict[str, tuple[int, ...]] = {}
+        self.moved: str | None = None
         self.moment = Moment(0, 0.0)
         self.dt_taken: float | None = None
 
@@ -208,6 +245,20 @@ class Fields:
             name, self.device, array, self.sizes[name], self.grid.points, self.ghosts[name]
         )
 
+    def require_memory(self) -> None:
+        """Refuse a field whose memory the application has freed or moved, where it has said so.
+
+        Raises
+        ------
+        MemoryInUseError
+            It names the field.
+        """
+        if self.moved:
+            raise MemoryInUseError(
+                f"a field's memory must stay where it is until finish(), that of {self.moved} was freed or moved before step "
+                f"{self.step}; finish first"
+            )
+
     @property
     def views(self) -> list[Tensor]:
         """The own points of each field, ``(components, *points)``, on the device.
@@ -223,10 +274,24 @@ class Fields:
             )
         return [field.view for field in self.registered.values()]
 
+    def register_target(
+        self, name: str, array: Any, components: int = 1, ghost: int | Sequence[int] = 0
+    ) -> None:
+        """Note the field that a model writes; see `insitu.InSitu.register_target`."""
+        with together(self.comm):
+            self.target = RegisteredField.of(
+                name, self.device, array, components, self.grid.points, ghost
+            )
+
     @property
     def components(self) -> int:
         """Components of a state."""
         return sum(self.sizes.values())
+
+    def state(self) -> Tensor:
+        """Return the state on this rank's block, ``(components, *points)``: a view of a single field, of several a copy."""
+        views = self.views
+        return views[0] if len(views) == 1 else torch.cat(views)
 
     @property
     def u(self) -> "BlockState":
@@ -257,6 +322,7 @@ class Fields:
     def release(self) -> None:
         """Let the application's memory go; views of it are dropped."""
         self.registered.clear()
+        self.target = None
 
 
 def _require_cover(whole: Grid, shares: list[dict[str, list[int]]]) -> None:

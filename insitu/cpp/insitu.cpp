@@ -223,8 +223,10 @@ std::string dtype_of(occa::memory memory, const std::string &asked) {
                                "'; allocate it with that type or give Layout::dtype");
 }
 
+// OCCA 1 ends a device with its last handle, whatever still lives on it: each holder of memory keeps one.
 struct Tensor {
   DLManagedTensor managed;
+  occa::device device;
   occa::memory memory;
   std::int64_t size;
 };
@@ -239,6 +241,7 @@ py::object shown(occa::memory memory, const std::string &asked) {
   const int id = colon == std::string::npos ? 0 : std::stoi(name.substr(colon + 1));
   const py::cpp_function capsule([memory, dtype, type, id]() mutable {
     auto *tensor = new Tensor{};
+    tensor->device = memory.getDevice();
     tensor->memory = memory;
     const std::uint8_t bits = dtype == "float64" ? 64 : 32;
     tensor->size = static_cast<std::int64_t>(bytes_of(memory) / (bits / 8));
@@ -256,6 +259,7 @@ py::object shown(occa::memory memory, const std::string &asked) {
 
 struct Field {
   std::string name;
+  occa::device device;
   occa::memory memory;
   void *pointer;
 };
@@ -285,6 +289,11 @@ struct Session::State {
   std::vector<Field> fields;
   std::int64_t step = 0, next = 1;
   bool is_finished = false, owns_mpi = false;
+
+  void show(const char *method, const std::string &name, occa::memory memory, const Layout &layout) {
+    guarded([&] { session.attr(method)(name, shown(memory, layout.dtype), layout.components, layout.ghost); });
+    fields.push_back({name, memory.getDevice(), memory, memory.ptr()});
+  }
 };
 
 Session::Session(const std::string &case_file, const Options &options) : state_(new State) {
@@ -374,7 +383,7 @@ void Session::step(double time) {
     if (!field.memory.isInitialized() || field.memory.ptr() != field.pointer) {
       gone = field.name;
     } else {
-      stream = stream_of(field.memory.getDevice());
+      stream = stream_of(field.device);
     }
   }
   state_->next = guarded([&] { return state_->tell(time, state_->step, stream, gone).cast<std::int64_t>(); });

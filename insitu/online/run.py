@@ -21,8 +21,9 @@ from insitu.online.settings import Online
 from insitu.online.trainer import OnlineTrainer
 from insitu.online.whole import Whole
 from insitu.sampler import Sampler
+from insitu.solution import Solution
 from insitu.training import TrainingError
-from solver import Device, Moment, Simulation, thread_count
+from solver import Device, Moment, thread_count
 
 __all__ = ["OnlineRun"]
 
@@ -43,7 +44,7 @@ class OnlineRun:
         A parameter of the equation does not exist, or training is to overlap on several ranks.
     """
 
-    def __init__(self, settings: Online, simulation: Simulation, sampler: Sampler):
+    def __init__(self, settings: Online, simulation: Solution, sampler: Sampler):
         comm, device = simulation.comm, torch_device(simulation.device)
         if settings.mode == "overlapped" and comm is not None:
             raise CaseError(
@@ -253,7 +254,7 @@ class OnlineRun:
 
 
 def _parameters(
-    simulation: Simulation, settings: Online, members: int, dtype: torch.dtype, device: torch.device
+    simulation: Solution, settings: Online, members: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor | None:
     """Return the equation's parameters that the model is given, (members, p)."""
     if not settings.parameters:

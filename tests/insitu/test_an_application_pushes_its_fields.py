@@ -82,7 +82,7 @@ def test_steps_between_samples_need_not_be_told(tmp_path):
             due = coupling.step(step * application.dt, step)
             told.append(step)
     assert told == [1, 7, 14, 21, 28, 35, 42, 49]
-    assert [moment.step for moment in coupling._sampler.moments] == told[1:]
+    assert [moment.step for moment in coupling._recording.sampler.moments] == told[1:]
 
 
 def test_several_fields_are_one_state(tmp_path):
@@ -101,7 +101,7 @@ def test_several_fields_are_one_state(tmp_path):
         pressure[:] = np.cos(x - 0.1 * step)
         rows.append(np.concatenate([velocity[:, 1:-1, 2:-2].ravel(), pressure.ravel()]))
         coupling.step(0.1 * (step + 1))
-    assert np.array_equal(coupling._sampler.snapshots.numpy(), rows)
+    assert np.array_equal(coupling._recording.sampler.snapshots.numpy(), rows)
     coupling.learn()
     whole = coupling.forecast(3)
     assert torch.equal(coupling.forecast(3, "velocity"), whole[:2])
@@ -227,7 +227,7 @@ def test_unequal_steps_need_an_interval(coupling, tmp_path):
     other.register("u", u)
     for time in (0.2, 0.5, 0.6, 0.9, 1.0):
         other.step(time)
-    assert [moment.time for moment in other._sampler.moments] == [0.5, 1.0]
+    assert [moment.time for moment in other._recording.sampler.moments] == [0.5, 1.0]
     with pytest.raises(insitu.CaseError, match=r"due every 0.5, step 6 went from before t = 1.5"):
         other.step(1.7)
 
@@ -251,3 +251,60 @@ def test_an_error_of_the_application_marks_the_run(tmp_path):
         raise ZeroDivisionError("in the application")
     told = json.loads(Path(tmp_path / "report.json").read_text())
     assert (told["status"], told["error"]) == ("failed", "in the application")
+
+
+def test_a_closure_answers_in_the_applications_memory(tmp_path):
+    """The target gets the model's field of the present state, ghosts left alone, after every so many steps."""
+    closure = {"closure": {"model": {"class_path": "torch.nn.Hardtanh"}, "every": 2}}
+    coupling = InSitu(CASE, QUICK | closure, tmp_path)
+    u, forcing = np.zeros(258), np.full(260, -7.0)
+    coupling.register("u", u, ghost=1)
+    coupling.register_target("forcing", forcing, ghost=2)
+    u[1:-1] = np.linspace(-3, 3, 256)
+    coupling.update()
+    assert np.array_equal(forcing[2:-2], np.clip(u[1:-1], -1, 1))
+    assert (forcing[[0, 1, -2, -1]] == -7.0).all()
+    u[1:-1] = 0.25
+    coupling.step(0.1)
+    assert forcing[2] == -1.0
+    coupling.step(0.2)
+    assert (forcing[2:-2] == 0.25).all()
+    coupling.fail(RuntimeError("enough"))
+    assert coupling.report.driver["closure"]["evaluations"] == 2
+
+
+def test_a_closure_needs_its_target(tmp_path):
+    closure = {"closure": {"model": {"class_path": "torch.nn.Hardtanh"}}}
+    coupling = InSitu(CASE, QUICK | closure, tmp_path)
+    coupling.register("u", np.zeros(256))
+    with pytest.raises(insitu.CaseError, match="got a closure without a target"):
+        coupling.step(0.1)
+
+
+def test_training_beside_an_application_is_that_of_the_command(tmp_path):
+    """Interleaved training sees the same samples at the same steps, so weights and losses have the same bits."""
+    flags = {"sampling.window": 40, "learning.model.init_args.training.epochs": 1}
+    model = {
+        "class_path": "insitu.surrogates.Surrogate",
+        "init_args": {
+            "core": {
+                "class_path": "insitu.surrogates.ResidualCNN",
+                "init_args": {"axes": 1, "inputs": 1, "outputs": 1, "width": 4},
+            },
+            "components": 1,
+        },
+    }
+    online = {"online": {"model": model, "batch_size": 4, "warm_up": 4, "every": 5, "steps": 2}}
+    known = insitu.run(CASE, QUICK | flags | online, tmp_path / "command")
+    coupling = InSitu(CASE, QUICK | flags | online, tmp_path / "application")
+    application = MiniApp(coupling)
+    coupling.register("u", application.u, ghost=1)
+    follow(coupling, application, QUICK["time.steps"])
+    found = coupling.finish()
+    assert found.online["steps"] == known.online["steps"] > 10
+    assert found.online["loss"] == known.online["loss"]
+    one, other = (
+        torch.load(tmp_path / name / "online.pt", weights_only=True)
+        for name in ("command", "application")
+    )
+    assert all(torch.equal(one[key], other[key]) for key in one)

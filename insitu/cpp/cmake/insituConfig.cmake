@@ -1,15 +1,19 @@
 # find_package(insitu REQUIRED [COMPONENTS MPI]) gives the target insitu::insitu: the header insitu/insitu.hpp, the OCCA that
 # insitu uses, and Python to embed. insitu_DIR is what `python -m insitu info --cmake-dir` prints.
 #
-# INSITU_PYTHON  the interpreter of the environment that has insitu; by default that of the active environment, or of the one this
-#                file is installed in. It is what the application starts, unless the environment variable INSITU_PYTHON names another.
+# INSITU_PYTHON  the interpreter of the environment that has insitu; by default the one this file is installed in, or the active
+#                one. It is what the application starts, unless the environment variable INSITU_PYTHON names another.
 
 if(TARGET insitu::insitu)
   return()
 endif()
 include(CMakeFindDependencyMacro)
 
-set(_insitu_candidates $ENV{INSITU_PYTHON} $ENV{VIRTUAL_ENV}/bin/python ${CMAKE_CURRENT_LIST_DIR}/../../../../../../bin/python)
+set(_insitu_candidates $ENV{INSITU_PYTHON})
+if(CMAKE_CURRENT_LIST_DIR MATCHES "^(.*)/lib[^/]*/python[0-9.]+/(site|dist)-packages/insitu/cpp/cmake$")
+  list(APPEND _insitu_candidates ${CMAKE_MATCH_1}/bin/python)
+endif()
+list(APPEND _insitu_candidates $ENV{VIRTUAL_ENV}/bin/python)
 foreach(_insitu_candidate IN LISTS _insitu_candidates)
   if(NOT INSITU_PYTHON AND EXISTS "${_insitu_candidate}")
     set(INSITU_PYTHON "${_insitu_candidate}")

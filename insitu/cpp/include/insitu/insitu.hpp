@@ -77,6 +77,11 @@ class Session {
   // Snapshots have all fields, in this order. The memory must stay where it is until finish().
   void add(const std::string &name, const occa::memory &memory, const Layout &layout = {});
 
+  // Memory into which the case's closure writes its field, after fields are added: by update() for the initial state,
+  // by step() after every `closure.every` steps.
+  void add_target(const std::string &name, const occa::memory &memory, const Layout &layout = {});
+  void update();
+
   // The fields hold the result of one more step, which ended at this simulated time. What fails on one rank is thrown
   // on all. The GIL is held inside only; steps that need no snapshot cost a comparison.
   void step(double time);

@@ -1,0 +1,81 @@
+"""Blocks on several ranks give an application the modes and forecasts of one, however its grid is cut; errors reach all ranks."""
+
+import numpy as np
+import pytest
+from helpers.applications import CASE, QUICK, MiniApp
+
+import insitu
+from insitu import InSitu
+from solver import DivergenceError, Grid
+
+FORECAST = QUICK | {"learning.model.class_path": "insitu.models.DMD", "learning.baselines": "[]"}
+FORECAST = {k: v for k, v in FORECAST.items() if "epochs" not in k}
+
+
+def learnt(folder, comm):
+    coupling = InSitu(CASE, FORECAST, folder, comm)
+    application = MiniApp(coupling, comm)
+    coupling.declare(begin=(application.begin,), points=(application.points,))
+    coupling.register("u", application.u, ghost=1)
+    for step in range(1, QUICK["time.steps"] + 1):
+        application.step()
+        coupling.step(step * application.dt)
+    result = coupling.learn()["published"]
+    return result.basis.modes_.numpy(), coupling.forecast(20).numpy(), coupling
+
+
+def test_modes_and_forecast_are_those_of_one_rank(comm, shared_path, tmp_path):
+    modes, ahead, coupling = learnt(shared_path / "ranks", comm)
+    whole_modes = np.concatenate(comm.allgather(modes), axis=1)
+    whole_ahead = np.concatenate(comm.allgather(ahead), axis=1)
+    coupling.fail(RuntimeError("enough"))
+    alone_modes, alone_ahead, alone = learnt(tmp_path / "alone", None)
+    alone.fail(RuntimeError("enough"))
+    assert whole_modes.shape == alone_modes.shape == (3, 256)
+    assert np.abs(whole_modes - alone_modes).max() < 1e-12
+    assert np.abs(whole_ahead - alone_ahead).max() < 1e-9
+
+
+@pytest.fixture
+def coupling(comm, shared_path):
+    case = shared_path / "case.yaml"
+    if comm.rank == 0:
+        case.write_text("sampling: {window: 20}\n")
+    comm.Barrier()
+    return InSitu(case, None, shared_path / "out", comm)
+
+
+@pytest.mark.ranks(2, 3, 4)
+def test_any_cut_will_do_and_each_point_has_one_owner(comm, coupling):
+    """Strips of unlike width, highest rank first."""
+    widths = [rank + 1 for rank in range(comm.size)]
+    begin = sum(widths[comm.rank + 1 :])
+    grid = Grid((sum(widths), 3), ((0.0, 1.0), (0.0, 1.0)))
+    coupling.declare(grid, (begin, 0), (widths[comm.rank], 3))
+    own = np.full((widths[comm.rank], 3), float(comm.rank))
+    coupling.register("u", own)
+    coupling.step(0.1)
+    assert np.array_equal(coupling._recording.sampler.snapshots.numpy()[0], own.ravel())
+
+
+@pytest.mark.ranks(2, 3, 4)
+def test_blocks_that_overlap_are_refused_on_all_ranks(comm, coupling):
+    coupling.declare(Grid((4 * comm.size,), ((0.0, 1.0),)), (comm.rank,), (4,))
+    with pytest.raises(insitu.CaseError, match="blocks of ranks 0 and 1 that overlap"):
+        coupling.register("u", np.zeros(4))
+
+
+@pytest.mark.ranks(2, 3, 4)
+def test_what_fails_on_one_rank_is_told_on_all_with_its_origin(comm, coupling):
+    coupling.declare(Grid((4 * comm.size,), ((0.0, 1.0),)), (4 * comm.rank,), (4,))
+    u = np.zeros(4)
+    coupling.register("u", u)
+    coupling.step(0.1)
+    if comm.rank == comm.size - 1:
+        u[2] = np.nan
+    coupling.step(0.2)
+    with pytest.raises(DivergenceError, match="not at step 2") as caught:
+        coupling.learn()
+    if comm.rank == 0:
+        [note] = caught.value.__notes__
+        assert note.startswith(f"raised on rank {comm.size - 1}:") and "require_finite" in note
