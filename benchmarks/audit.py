@@ -5,11 +5,12 @@
 Three kinds of work, each as long as a fraction of a second: the main job's time loop with its snapshots, a network that writes a
 forcing before each step, and the training of the main job's LSTM; this also with torch's copies in host memory counted, as on a
 GPU. Of the overhead of each repeat, with over without less one, the median counts; the spread is its quartiles. Seconds are those
-of the CPU, so that who else uses it changes little.
+of the CPU, so that who else uses it changes little; Python's collector, which looks at all of torch now and then, is off.
 """
 
 import argparse
 import contextlib
+import gc
 import json
 import os
 import platform
@@ -98,6 +99,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="write the JSON there as well")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    gc.disable()
     works = {
         "the time loop": (time_loop, False),
         "a closure": (closure, False),
