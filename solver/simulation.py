@@ -376,7 +376,7 @@ class Simulation:
         recording = self._plan_recording(recorder, steps) if recorder else NOTHING
         self.discretization.march(self.u, dt, steps, recording, self.time)
         if recorder:
-            recorder.fill(self.moment, dt, steps)
+            recorder.fill(self.step, steps, self._run_start, dt)
         self._history[-1][1] += steps
         self.step += steps
         self.time = self._run_start.time + (self.step - self._run_start.step) * dt

@@ -282,7 +282,7 @@ class Keeper:
             for case in (self._case, other)
         )
         for key in sorted(mine.keys() | its.keys()):
-            if mine.get(key) != its.get(key):
+            if repr(mine.get(key)) != repr(its.get(key)):
                 raise CaseError(
                     f"the checkpoints in {self._store.folder} must be of this case, {key} is {mine.get(key)!r} and was "
                     f"{its.get(key)!r}; give the case as it was, another --output, or --resume never to start afresh"

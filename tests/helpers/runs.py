@@ -30,7 +30,7 @@ def contents(folder):
             found |= flat(torch.load(file, weights_only=True), file.name)
         elif file.suffix == ".csv":
             found[file.name] = file.read_bytes()
-    return found | fields(folder)
+    return found | {f"fields/{name}": each.tobytes() for name, each in fields(folder).items()}
 
 
 def fields(folder):
@@ -50,7 +50,7 @@ def fields(folder):
             values = np.fromfile(newest / file, array["dtype"], int(np.prod(shape)), offset=offset)
             whole[tuple(slice(*each) for each in place)] = values.reshape(shape)
         found[name] = whole
-    return {f"fields/{name}": whole.tobytes() for name, whole in found.items()}
+    return found
 
 
 def differences(one, other):
