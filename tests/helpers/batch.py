@@ -24,7 +24,7 @@ for ((rank = 0; rank < ranks; rank++)); do
   [ "${0##*/}" = srun ] && given=("SLURM_LOCALID=$rank")
   if [[ $flags == *" --gpus-per-task 1 "* && $flags == *" --gpu-bind closest "* ]]; then
     closest=45236701
-    given+=("ROCR_VISIBLE_DEVICES=${closest:rank:1}")
+    given+=("ROCR_VISIBLE_DEVICES=${closest:rank:1}" "CUDA_VISIBLE_DEVICES=${closest:rank:1}")
   fi
   env "${given[@]}" "$@" || exit
 done
