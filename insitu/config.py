@@ -24,7 +24,7 @@ from insitu.reduction import POD
 from insitu.surrogates import Surrogates
 from insitu.takeover import TakeoverSettings
 from insitu.training import seeded
-from solver import Equation, Grid, SolverError
+from solver import Device, Equation, Grid, Simulation, SolverError
 
 __all__ = [
     "ApplicationCase",
@@ -292,6 +292,24 @@ class Case:
     transfers: Transfers = field(default_factory=Transfers)
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     output: Output | None = None
+
+    def simulation(self, device: Device, comm: Any = None) -> Simulation:
+        """Return the simulation of the case at its beginning, shared by the ranks of ``comm``; see `solver.Simulation`."""
+        time = self.time
+        return Simulation(
+            device,
+            self.grid,
+            self.equation,
+            self.initial,
+            time.dt,
+            self.dtype,
+            time.force,
+            time.method,
+            time.cfl,
+            self.members,
+            comm,
+            self.ranks,
+        )
 
     def __post_init__(self) -> None:
         if self.takeover is not None and self.closure is not None:

@@ -116,7 +116,9 @@ def run_case(
     report = Report(resolved, provenance(device))
 
     with ledger.stage("setup"):
-        simulation = _simulation(case, device, comm)
+        simulation = case.simulation(device, comm)
+        if case.learning.surrogates:
+            require_whole_members(simulation)
         schedule = schedule_of(simulation, case.time, case.sampling)
         window = _window(case, schedule.snapshots)
         size = simulation.u.interior.size
@@ -251,27 +253,6 @@ def learn_fields(
     report.add_surrogates(found)
     if simulation.ranks.rank == 0:
         save_surrogates(folder, found)
-
-
-def _simulation(case: Case, device: Device, comm: Any) -> Simulation:
-    """Return the simulation that a case describes, at its beginning."""
-    simulation = Simulation(
-        device,
-        case.grid,
-        case.equation,
-        case.initial,
-        case.time.dt,
-        case.dtype,
-        case.time.force,
-        case.time.method,
-        case.time.cfl,
-        case.members,
-        comm,
-        case.ranks,
-    )
-    if case.learning.surrogates:
-        require_whole_members(simulation)
-    return simulation
 
 
 def _field_output(

@@ -1,7 +1,7 @@
 """What the doctor examines: a simulation, what a model writes into it, and what is learnt from it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -94,20 +94,10 @@ def coupling_of(case: Case, device: Device, comm: Any = None) -> Coupling:
         Torch cannot see the device's memory.
     """
     torch_device(device)
+    constant = replace(case, time=replace(case.time, cfl=None), ranks=None)
 
     def simulate() -> Simulation:
-        simulation = Simulation(
-            device,
-            case.grid,
-            case.equation,
-            case.initial,
-            case.time.dt,
-            case.dtype,
-            case.time.force,
-            case.time.method,
-            members=case.members,
-            comm=comm,
-        )
+        simulation = constant.simulation(device, comm)
         simulation.dt = step_of(simulation)
         return simulation
 
