@@ -19,7 +19,7 @@ from insitu.checkpoint import CheckpointError, Keeper, Progress, Resume
 from insitu.closure import Closure
 from insitu.config import Case, CaseError, Learning, load_case
 from insitu.ensembles import require_whole_members, trajectories
-from insitu.forecasting import SplitResult, evaluate_split
+from insitu.forecasting import Lessons, SplitResult, evaluate_split
 from insitu.online.run import OnlineRun
 from insitu.output.field_output import FieldOutput
 from insitu.reduction import POD, StreamingPOD
@@ -129,7 +129,8 @@ def run_case(
         sampler.on_turn = functools.partial(
             _pass_on, learning.reduction, sampler, schedule.snapshots, comm
         )
-        keeper.attach(simulation, sampler, ledger, learning.reduction, online, driver)
+        lessons = Lessons(functools.partial(keeper.look, "learning"))
+        keeper.attach(simulation, sampler, ledger, learning.reduction, online, driver, lessons)
         fields = _field_output(case, simulation, sampler, schedule, folder)
         if fields:
             keeper.before_saving = fields.flush
@@ -142,12 +143,12 @@ def run_case(
                 keeper.look("time loop")
             loop.steps = simulation.step
             loop.sampled = sampler.taken * sampler.snapshot_bytes
-            keeper.save_if_worth("learning")
+            keeper.end_loop()
         with ledger.stage("check"):
             sampler.check(simulation)
-        watched = keeper.watched(progress)
-        results = learn(learning, sampler.snapshots, report, ledger, watched, comm)
-        learn_fields(case.learning, simulation, sampler, report, folder, ledger, watched)
+        alone, together = keeper.watched(progress), keeper.watched(progress, by_all=True)
+        results = learn(learning, sampler.snapshots, report, ledger, alone, comm, lessons)
+        learn_fields(case.learning, simulation, sampler, report, folder, ledger, together)
         with ledger.stage("report"):
             draw_field(folder, simulation, sampler, ledger)
             first = results[learning.splits[0]]
@@ -205,6 +206,7 @@ def learn(
     ledger: Ledger,
     progress: Progress = _silent,
     comm: Any = None,
+    lessons: Lessons | None = None,
 ) -> dict[str, SplitResult]:
     """Evaluate each split of the snapshots (time, dof of this rank), on their device, and report it."""
     train = int(len(snapshots) * settings.train_fraction)
@@ -216,7 +218,7 @@ def learn(
             progress(f"training, {split} split, epochs", epoch + 1, None)
 
         results[split] = evaluate_split(
-            split, snapshots, train, settings.reduction, models, ledger, tell, comm
+            split, snapshots, train, settings.reduction, models, ledger, tell, comm, lessons
         )
         report.add_split(split, results[split])
     return results
