@@ -129,13 +129,17 @@ def test_qdel_does_not(place):
     assert "told to end before its time" in out
 
 
-def test_pbs_tells_the_run_how_long_it_has(place):
+@pytest.mark.parametrize("site", ["pbs", "slurm"])
+def test_the_run_is_told_how_long_it_has(site, place):
     place.insitu('echo "told $all"')
-    _, out = place.job(script(place))
-    seconds = int(out.split("--time-limit ")[1].split()[0])
-    assert 3290 <= seconds <= 3300
+    _, out = place.job(script(place, site))
+    assert 3290 <= int(out.split("--time-limit ")[1].split()[0]) <= 3300
+
+
+def test_a_signal_that_comes_before_the_run_can_take_it_is_ignored(place):
+    place.insitu("kill -USR1 $$; echo alive")
     _, out = place.job(script(place, "slurm"))
-    assert "--time-limit" not in out
+    assert "alive" in out
 
 
 @pytest.mark.parametrize("variable", ["INSITU_MEMBER", "PBS_ARRAY_INDEX", "SLURM_ARRAY_TASK_ID"])

@@ -30,6 +30,11 @@ fi
 launch=(srun --nodes=2 --ntasks=16 --ntasks-per-node=8 --cpus-per-task=7
   --gpus-per-task=1 --gpu-bind=closest)
 
+# Slurm sends SIGUSR1 up to a minute early, perhaps before the run can take it: until then it is ignored, and the run is told how
+# long it has, too.
+flags=(--time-limit "$((limit - margin - SECONDS))" "${flags[@]}")
+# shellcheck disable=SC2016
+launch+=(bash -c 'trap "" USR1; exec "$@"' rank)
 number=${SLURM_RESTART_COUNT:-0} job=$SLURM_JOB_ID
 submit_again() { scontrol requeue "$SLURM_JOB_ID"; }
 shopt -s nullglob
