@@ -313,7 +313,34 @@ def online():
     )
 
 
+def application():
+    result = read("application_overhead")
+    rows = [
+        [
+            f"{row['points']:,} points, {row['ranks']} rank{'s' if row['ranks'] > 1 else ''}, every {row['every']}",
+            f"{row['alone_us']:.1f}",
+            f"{row['coupled_us']:.1f} ({100 * row['added']:+.0f} %)",
+            f"{row['snapshot_us']:.0f}",
+            f"{row['memcpy_us']:.1f}",
+        ]
+        for row in result["rows"]
+    ]
+    header = [
+        "a step of the C++ mini-app, µs",
+        "alone",
+        "coupled",
+        "a snapshot adds",
+        "memcpy of it",
+    ]
+    return (
+        f"{markdown(header, rows)}\n\nMedians of {result['rounds']} bursts of each in turn, of the slowest rank; Serial, a core "
+        f"each, {result['cpu']}, load average {result['load_average']:.1f}. A snapshot is a call into Python, and on several "
+        "ranks a sum over them."
+    )
+
+
 TABLES = (
+    application,
     forecast,
     n_waves,
     pdebench,

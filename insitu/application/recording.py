@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from insitu.application.fields import Fields
+from insitu.application.fields import Fields, Part
 from insitu.application.times import SampleTimes
 from insitu.bridge import on_stream
 from insitu.collectives import together
@@ -150,9 +150,19 @@ class Answer:
         The application's own points, ``(components, *points)``, on the fields' device.
     every : int
         Steps between two evaluations.
+
+    Raises
+    ------
+    CaseError
+        Ranks share the grid in blocks of whose neighbours nothing is known.
     """
 
     def __init__(self, model: nn.Module, fields: Fields, target: Tensor, every: int):
+        if isinstance(fields.grid, Part):
+            raise CaseError(
+                f"a closure on ranks needs blocks as solver.Decomposition cuts them, got {list(fields.grid.points)} points from "
+                f"{list(fields.grid.begin)} on; cut the grid so, or leave the closure out"
+            )
         self.every = every
         self.evaluations = 0
         self._fields, self._target = fields, target

@@ -369,10 +369,15 @@ void Session::declare(const Domain &domain) {
 }
 
 void Session::add(const std::string &name, const occa::memory &memory, const Layout &layout) {
-  guarded(
-      [&] { state_->session.attr("register")(name, shown(memory, layout.dtype), layout.components, layout.ghost); });
-  occa::memory held = memory;
-  state_->fields.push_back({name, held, held.ptr()});
+  state_->show("register", name, memory, layout);
+}
+
+void Session::add_target(const std::string &name, const occa::memory &memory, const Layout &layout) {
+  state_->show("register_target", name, memory, layout);
+}
+
+void Session::update() {
+  guarded([&] { state_->session.attr("update")(); });
 }
 
 void Session::step(double time) {

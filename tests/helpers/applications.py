@@ -6,6 +6,12 @@ import numpy as np
 
 CASE = Path(__file__).parent.parent.parent / "jobs" / "burgers.yaml"
 QUICK = {"time.steps": 121, "learning.model.init_args.training.epochs": 2}
+LIGHT = {
+    "time.steps": 121,
+    "learning.splits": "[published]",
+    "learning.model.class_path": "insitu.models.DMD",
+    "learning.baselines": "[]",
+}
 
 
 class MiniApp:

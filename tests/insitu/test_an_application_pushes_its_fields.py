@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.applications import CASE, QUICK, MiniApp
+from helpers.applications import CASE, LIGHT, QUICK, MiniApp
 
 import insitu
 from insitu import InSitu
@@ -25,6 +25,11 @@ def reference(tmp_path_factory):
 @pytest.fixture
 def coupling(tmp_path):
     return InSitu(CASE, QUICK, tmp_path / "out")
+
+
+@pytest.fixture
+def light(tmp_path):
+    return InSitu(CASE, LIGHT, tmp_path / "out")
 
 
 def follow(coupling, application, steps):
@@ -89,7 +94,7 @@ def test_several_fields_are_one_state(tmp_path):
     """A vector with ghosts beside a scalar without: rows hold both, forecasts come back in the shape of each."""
     case = tmp_path / "case.yaml"
     case.write_text("sampling: {window: 40}\nlearning: {reduction: {init_args: {rank: 2}}}\n")
-    coupling = InSitu(case, {"learning.model.init_args.training.epochs": 2}, tmp_path / "out")
+    coupling = InSitu(case, LIGHT, tmp_path / "out")
     coupling.declare(Grid((6, 5), ((0.0, 1.0), (0.0, 1.0)), ((Neumann(), Neumann()),) * 2))
     velocity, pressure = np.full((2, 8, 9), np.nan), np.empty((6, 5))
     coupling.register("velocity", velocity, components=2, ghost=(1, 2))
@@ -109,27 +114,27 @@ def test_several_fields_are_one_state(tmp_path):
     assert whole.shape == (3, 6, 5)
 
 
-def test_a_forecast_is_the_models_from_the_newest_snapshot(coupling):
-    application = MiniApp(coupling)
-    coupling.register("u", application.u, ghost=1)
-    follow(coupling, application, QUICK["time.steps"])
-    result = coupling.learn()["published"]
+def test_a_forecast_is_the_models_from_the_newest_snapshot(light):
+    application = MiniApp(light)
+    light.register("u", application.u, ghost=1)
+    follow(light, application, LIGHT["time.steps"])
+    result = light.learn()["published"]
     model = next(iter(result.forecasts.values())).model
     rolled = model.forecast(result.coefficients[-model.history :], 5)
     lifted = result.basis.inverse_transform(rolled)
-    assert torch.equal(coupling.forecast(5), lifted[-1:].reshape(1, -1))
-    assert torch.equal(coupling.coefficients(), result.coefficients[-1])
+    assert torch.equal(light.forecast(5), lifted[-1:].reshape(1, -1))
+    assert torch.equal(light.coefficients(), result.coefficients[-1])
 
 
-def test_results_during_the_run_do_not_end_it(coupling):
-    application = MiniApp(coupling)
-    coupling.register("u", application.u, ghost=1)
-    follow(coupling, application, 60)
-    early = coupling.learn()["causal"].train
+def test_results_during_the_run_do_not_end_it(light):
+    application = MiniApp(light)
+    light.register("u", application.u, ghost=1)
+    follow(light, application, 60)
+    early = light.learn()["published"].train
     for step in range(61, 81):
         application.step()
-        coupling.step(step * application.dt)
-    assert coupling.learn()["causal"].train == early + 10
+        light.step(step * application.dt)
+    assert light.learn()["published"].train == early + 10
 
 
 def wrong_size(coupling):
@@ -215,15 +220,15 @@ def test_a_window_is_needed_where_no_length_is_known(tmp_path):
         coupling.step(0.1)
 
 
-def test_unequal_steps_need_an_interval(coupling, tmp_path):
+def test_unequal_steps_need_an_interval(light, tmp_path):
     u = np.random.default_rng(0).normal(size=256)
-    coupling.register("u", u)
+    light.register("u", u)
     for n in range(20):
-        coupling.step(n + 0.3 * (n % 2))
+        light.step(n + 0.3 * (n % 2))
     with pytest.raises(insitu.CaseError, match="equally spaced"):
-        coupling.learn()
+        light.learn()
     interval = {"sampling.interval": 0.5, "sampling.every": "null", "time.steps": 4000}
-    other = InSitu(CASE, QUICK | interval, tmp_path / "interval")
+    other = InSitu(CASE, LIGHT | interval, tmp_path / "interval")
     other.register("u", u)
     for time in (0.2, 0.5, 0.6, 0.9, 1.0):
         other.step(time)
@@ -232,16 +237,16 @@ def test_unequal_steps_need_an_interval(coupling, tmp_path):
         other.step(1.7)
 
 
-def test_what_is_not_finite_is_named(coupling):
+def test_what_is_not_finite_is_named(light):
     u = np.zeros(256)
-    coupling.register("u", u)
+    light.register("u", u)
     for step in range(1, 30):
         u[3] = np.nan if step > 20 else step
-        coupling.step(0.1 * step)
+        light.step(0.1 * step)
     with pytest.raises(DivergenceError, match="not at step 21"):
-        coupling.finish()
-    assert coupling.report.status == "diverged"
-    assert np.load(coupling.folder / "snapshots.npz")["u"].shape == (29, 256)
+        light.finish()
+    assert light.report.status == "diverged"
+    assert np.load(light.folder / "snapshots.npz")["u"].shape == (29, 256)
 
 
 def test_an_error_of_the_application_marks_the_run(tmp_path):
@@ -283,7 +288,7 @@ def test_a_closure_needs_its_target(tmp_path):
 
 def test_training_beside_an_application_is_that_of_the_command(tmp_path):
     """Interleaved training sees the same samples at the same steps, so weights and losses have the same bits."""
-    flags = {"sampling.window": 40, "learning.model.init_args.training.epochs": 1}
+    flags = {"sampling.window": 40}
     model = {
         "class_path": "insitu.surrogates.Surrogate",
         "init_args": {
@@ -295,11 +300,11 @@ def test_training_beside_an_application_is_that_of_the_command(tmp_path):
         },
     }
     online = {"online": {"model": model, "batch_size": 4, "warm_up": 4, "every": 5, "steps": 2}}
-    known = insitu.run(CASE, QUICK | flags | online, tmp_path / "command")
-    coupling = InSitu(CASE, QUICK | flags | online, tmp_path / "application")
+    known = insitu.run(CASE, LIGHT | flags | online, tmp_path / "command")
+    coupling = InSitu(CASE, LIGHT | flags | online, tmp_path / "application")
     application = MiniApp(coupling)
     coupling.register("u", application.u, ghost=1)
-    follow(coupling, application, QUICK["time.steps"])
+    follow(coupling, application, LIGHT["time.steps"])
     found = coupling.finish()
     assert found.online["steps"] == known.online["steps"] > 10
     assert found.online["loss"] == known.online["loss"]

@@ -2,22 +2,22 @@
 
 import numpy as np
 import pytest
-from helpers.applications import CASE, QUICK, MiniApp
+import torch
+from helpers.applications import CASE, LIGHT, MiniApp
+from torch import nn
 
 import insitu
 from insitu import InSitu
+from insitu.closure import ClosureSettings
 from solver import DivergenceError, Grid
-
-FORECAST = QUICK | {"learning.model.class_path": "insitu.models.DMD", "learning.baselines": "[]"}
-FORECAST = {k: v for k, v in FORECAST.items() if "epochs" not in k}
 
 
 def learnt(folder, comm):
-    coupling = InSitu(CASE, FORECAST, folder, comm)
+    coupling = InSitu(CASE, LIGHT, folder, comm)
     application = MiniApp(coupling, comm)
     coupling.declare(begin=(application.begin,), points=(application.points,))
     coupling.register("u", application.u, ghost=1)
-    for step in range(1, QUICK["time.steps"] + 1):
+    for step in range(1, LIGHT["time.steps"] + 1):
         application.step()
         coupling.step(step * application.dt)
     result = coupling.learn()["published"]
@@ -63,6 +63,51 @@ def test_blocks_that_overlap_are_refused_on_all_ranks(comm, coupling):
     coupling.declare(Grid((4 * comm.size,), ((0.0, 1.0),)), (comm.rank,), (4,))
     with pytest.raises(insitu.CaseError, match="blocks of ranks 0 and 1 that overlap"):
         coupling.register("u", np.zeros(4))
+
+
+class Upwind(nn.Module):
+    """Sees one point to either side of a periodic line."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv1d(1, 1, 3, padding=1, padding_mode="circular", bias=False)
+        self.layer.double().weight.data = torch.tensor([[[-1.0, 3.0, 0.5]]], dtype=torch.float64)
+        self.influence = self.layer
+
+    def forward(self, states):
+        return self.layer(states)
+
+
+def answering(comm, folder, begin, points):
+    coupling = InSitu(CASE, {"sampling.window": 20}, folder, comm)
+    settings = ClosureSettings(model=Upwind())
+    object.__setattr__(coupling.case, "closure", settings)
+    coupling.declare(begin=(begin,), points=(points,))
+    return coupling
+
+
+@pytest.mark.ranks(2, 3, 4)
+def test_a_closure_sees_its_neighbours(comm, shared_path):
+    begin, end = 256 * comm.rank // comm.size, 256 * (comm.rank + 1) // comm.size
+    coupling = answering(comm, shared_path / "even", begin, end - begin)
+    whole = np.random.default_rng(1).normal(size=256)
+    forcing = np.zeros(end - begin)
+    coupling.register("u", whole[begin:end].copy())
+    coupling.register_target("forcing", forcing)
+    coupling.update()
+    expected = -np.roll(whole, 1) + 3.0 * whole + 0.5 * np.roll(whole, -1)
+    assert np.abs(forcing - expected[begin:end]).max() < 1e-14
+
+
+@pytest.mark.ranks(2, 3, 4)
+def test_a_closure_on_an_unlike_cut_is_refused(comm, shared_path):
+    begins = [0, *(256 * rank // comm.size + 1 for rank in range(1, comm.size)), 256]
+    begin, end = begins[comm.rank : comm.rank + 2]
+    coupling = answering(comm, shared_path / "odd", begin, end - begin)
+    coupling.register("u", np.zeros(end - begin))
+    coupling.register_target("forcing", np.zeros(end - begin))
+    with pytest.raises(insitu.CaseError, match=r"needs blocks as solver\.Decomposition cuts them"):
+        coupling.update()
 
 
 @pytest.mark.ranks(2, 3, 4)
