@@ -16,9 +16,10 @@ from insitu.audit import Transfers
 from insitu.case_errors import CaseError, one_sentence
 from insitu.closure import ClosureSettings
 from insitu.exact import Exact
+from insitu.fields.settings import FieldFile
+from insitu.logs import Logger, TensorBoard, WandB
 from insitu.models import DMD, LSTM, Forecaster, Persistence
 from insitu.online import Online
-from insitu.output.settings import Output
 from insitu.reduction import POD
 from insitu.surrogates import Surrogates
 from insitu.takeover import TakeoverSettings
@@ -32,7 +33,9 @@ __all__ = [
     "Learning",
     "Sampling",
     "Split",
+    "TensorBoard",
     "Time",
+    "WandB",
     "add_case",
     "instantiate",
     "load_case",
@@ -260,8 +263,10 @@ class Case:
         What `insitu converge` checks; a run ignores it.
     transfers
         What may pass between device and host; a run that moves more fails.
-    output
+    fields
         A file of the fields over time, for ParaView or xarray; null: none.
+    logging
+        Where numbers are shown along the run: TensorBoard, WandB; none where it is left out.
 
     Raises
     ------
@@ -284,7 +289,8 @@ class Case:
     closure: ClosureSettings | None = None
     convergence: Convergence = field(default_factory=Convergence)
     transfers: Transfers = field(default_factory=Transfers)
-    output: Output | None = None
+    fields: FieldFile | None = None
+    logging: list[Logger] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.takeover is not None and self.closure is not None:
@@ -295,10 +301,10 @@ class Case:
             raise CaseError(
                 "a case has a takeover or online training, got both; training would see the surrogate's own states, leave one out"
             )
-        wanted = (self.output and self.output.variables) or []
+        wanted = (self.fields and self.fields.variables) or []
         if "pressure" in wanted and (self.takeover is not None or self.closure is not None):
             raise CaseError(
-                "output.variables may name the pressure where the solver is alone, got a takeover or a closure; leave it out"
+                "fields.variables may name the pressure where the solver is alone, got a takeover or a closure; leave it out"
             )
 
 

@@ -17,21 +17,22 @@ from insitu.bridge import on_stream, torch_device
 from insitu.closure import Closure
 from insitu.config import Case, CaseError, Learning, load_case
 from insitu.ensembles import require_whole_members, trajectories
+from insitu.fields.writer import FieldWriter
 from insitu.forecasting import SplitResult, evaluate_split
 from insitu.online.run import OnlineRun
-from insitu.output.field_output import FieldOutput
 from insitu.reduction import POD, StreamingPOD
 from insitu.report import (
     Report,
-    draw_field,
     prepare_folder,
     provenance,
+    save_field,
     save_online,
     save_snapshots,
     save_split,
     save_surrogates,
 )
 from insitu.sampler import Sampler
+from insitu.scalars import Scalars
 from insitu.schedule import Schedule, schedule_of
 from insitu.surrogates import evaluate_surrogates
 from insitu.takeover import Takeover
@@ -122,11 +123,12 @@ def run_case(
         sampler = Sampler(device, size, window, schedule.every, case.dtype)
         online = OnlineRun(case.online, simulation, sampler) if case.online else None
         fields = (
-            FieldOutput(case.output, simulation, sampler, schedule, case.time, folder)
-            if case.output
+            FieldWriter(case.fields, simulation, sampler, schedule, case.time, folder)
+            if case.fields
             else None
         )
         driver = _driver(case, simulation, sampler, schedule)
+        scalars = Scalars(case.logging, simulation, folder)
         learning = replace(case.learning, reduction=copy.copy(case.learning.reduction))
         sampler.on_turn = functools.partial(
             _pass_on, learning.reduction, sampler, schedule.snapshots, comm
@@ -135,7 +137,8 @@ def run_case(
     try:
         with on_stream(device):
             with ledger.stage("time loop") as loop:
-                for moment in _moments(case, simulation, sampler, schedule, driver, online, fields):
+                moments = _moments(case, simulation, sampler, schedule, driver, online, fields)
+                for moment in scalars.beside(moments, online, driver):
                     progress("time loop", moment.step, schedule.steps)
                 loop.steps = simulation.step
                 loop.sampled = sampler.taken * sampler.snapshot_bytes
@@ -143,8 +146,9 @@ def run_case(
                 sampler.check(simulation)
             results = learn(learning, sampler.snapshots, report, ledger, progress, comm)
             learn_fields(case.learning, simulation, sampler, report, folder, ledger, progress)
+            scalars.trained(report.learning, report.surrogates)
             with ledger.stage("report"):
-                draw_field(folder, simulation, sampler, ledger)
+                save_field(folder, simulation, sampler, ledger)
                 first = results[learning.splits[0]]
                 save_split(folder, simulation, sampler.moments, first, ledger)
                 if online:
@@ -164,8 +168,9 @@ def run_case(
     finally:
         report.driver = driver.summary() if driver else {}
         report.online = online.summary() if online else {}
+        scalars.finish()
         if fields:
-            report.output = fields.finish(simulation.step, report.error is not None)
+            report.fields = fields.finish(simulation.step, report.error is not None)
         report.finish(folder, simulation, sampler, ledger)
     return report
 
@@ -250,7 +255,7 @@ def _moments(
     schedule: Schedule,
     driver: Takeover | Closure | None,
     online: OnlineRun | None,
-    fields: FieldOutput | None,
+    fields: FieldWriter | None,
 ) -> Iterator[Moment]:
     """Advance the simulation by whoever is to do it, with the training and the file of the fields beside it."""
     time = case.time
