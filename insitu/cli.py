@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from insitu import ending, launch
 from insitu.case_errors import CaseError, one_sentence
+from insitu.checkpoint import is_finished, seconds_of
 from insitu.config import Case, add_case, instantiate, resolved
 from insitu.convergence import converge
 from insitu.doctor import coupling_of, examine, launching, table
@@ -28,6 +29,7 @@ from solver import Device, DivergenceError, KernelBuildError, SolverError, name_
 
 __all__ = ["entry", "main"]
 
+_RESUME = ("auto", "always", "never")
 _BAD_INPUT, _DIVERGED, _OTHER, _INTERRUPTED = 2, 3, 1, 130
 
 
@@ -130,7 +132,22 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, ArgumentParser]]:
         "itself with --help; --debug shows tracebacks",
     )
     top.add_argument("command", choices=["run", "converge", "doctor", "forecast", "report", "info"])
-    run = _case_parser("run", "Run a case file.")
+    run = _case_parser("run", "Run a case file, or go on with it.")
+    run.add_argument(
+        "--resume",
+        nargs="?",
+        const="always",
+        default="auto",
+        choices=_RESUME,
+        help="from the last checkpoint in the run directory: auto, where there is one of this case and the run is unfinished; "
+        "always, or not at all (--resume alone); never, from the beginning",
+    )
+    run.add_argument(
+        "--time-limit",
+        default=None,
+        help="seconds, or hours:minutes:seconds, after which the run stops with a checkpoint and exit code 0; what the scheduler "
+        "gives where it is left out",
+    )
     study = _case_parser(
         "converge", "Measure the order of a case's scheme; exit code 1 where it leaves its band."
     )
@@ -196,13 +213,22 @@ def _parse(arguments: list[str]) -> tuple[ArgumentParser, Any]:
         top.parse_args(arguments)
         top.print_help()
         raise SystemExit(_BAD_INPUT)
-    name, *rest = arguments
+    name, *rest = _with_value(arguments)
     try:
         return commands[name], commands[name].parse_args(
             _with_case_as_flag(rest) if name in ("run", "converge", "doctor") else rest
         )
     except ArgumentError as error:
         raise CaseError(one_sentence(error)) from None
+
+
+def _with_value(arguments: list[str]) -> list[str]:
+    """Return the arguments with a lone ``--resume``, which the case may follow, as ``--resume=always``."""
+    following = [*arguments[1:], ""]
+    return [
+        "--resume=always" if (each, after in _RESUME) == ("--resume", False) else each
+        for each, after in zip(arguments, following, strict=True)
+    ]
 
 
 def _with_case_as_flag(arguments: list[str]) -> list[str]:
@@ -226,11 +252,21 @@ def _info(comm: Any) -> int:
 
 
 def _run(parser: ArgumentParser, settings: Any, comm: Any) -> int:
+    resume, limit = settings.pop("resume"), settings.pop("time_limit")
     case, plain, folder = _load(parser, settings)
-    launch.require_alike(comm, {"--output": str(folder), **plain})
+    flags = {"--output": str(folder), "--resume": resume, "--time-limit": limit}
+    launch.require_alike(comm, {**flags, **plain})
     is_first = launch.is_first(comm)
-    report = run_case(case, plain, folder, comm, Display(is_first))
+    if resume == "always" and is_finished(folder, comm):
+        if is_first:
+            print(f"{folder}/ holds a finished run; there is nothing to resume")
+        return 0
+    left = None if limit is None else seconds_of(str(limit))
+    report = run_case(case, plain, folder, comm, Display(is_first), resume, left)
     if not is_first:
+        return 0
+    if report.status == "unfinished":
+        print(f"stopped, {folder}/state.json says why; the same command goes on from there")
         return 0
     seconds = {stage["name"]: stage["seconds"] for stage in report.stages}
     loop = next(stage for stage in report.stages if stage["name"] == "time loop")

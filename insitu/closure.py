@@ -1,6 +1,6 @@
 """A model inside the right-hand side: it supplies a field of the equation, a forcing or a coefficient, at every step."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,6 +127,7 @@ class Closure:
         self._model = FieldModel(model, simulation.device, simulation.grid)
         self._field = simulation.fields[field]
         self.evaluations = 0
+        self._valid_until = 0  # the step up to which the field is held
 
     def summary(self) -> dict[str, Any]:
         """Return what ``report.json`` has of it."""
@@ -142,8 +143,12 @@ class Closure:
         for _ in self.follow(until, steps):
             pass
 
-    def follow(self, until: float | None = None, steps: int | None = None) -> Iterator[Moment]:
+    def follow(
+        self, until: float | None = None, steps: int | None = None, since: Moment | None = None
+    ) -> Iterator[Moment]:
         """Advance and yield the moment after each evaluation and its steps, with a sampler whenever it turns.
+
+        ``since`` is the moment at which this was first called, of a run restored in the midst of it.
 
         Raises
         ------
@@ -151,14 +156,31 @@ class Closure:
             See `solver.Simulation.advance`; with values "written from outside" where the model's are not finite.
         """
         simulation = self._simulation
-        for dt, count in simulation.plan(until, steps):
-            for burst in self._bursts(count):
+        if since is None:
+            self._valid_until = simulation.step
+        for dt, count in simulation.plan(until, steps, since):
+            end = simulation.step + count
+            while simulation.step < end:
+                if simulation.step >= self._valid_until:
+                    self.update()
+                    self._valid_until = min(simulation.step + self._every, end)
+                burst = self._valid_until - simulation.step
                 if self._sampler is None:
                     simulation.take(dt, burst)
                     yield simulation.moment
                 else:
                     yield from self._sampler.record(simulation, dt, burst)
         simulation.check()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what `follow` goes on from; the model's output is the simulation's own."""
+        model = self._model.module.state_dict()
+        return {"evaluations": self.evaluations, "valid_until": self._valid_until, "model": model}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` returned."""
+        self.evaluations, self._valid_until = state["evaluations"], state["valid_until"]
+        self._model.module.load_state_dict(state["model"])
 
     def take(self, dt: float, count: int) -> None:
         """Take ``count`` steps of length ``dt``; see `solver.Simulation.take`."""

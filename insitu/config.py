@@ -14,6 +14,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from insitu.audit import Transfers
 from insitu.case_errors import CaseError, one_sentence
+from insitu.checkpoint.settings import Checkpoint
 from insitu.closure import ClosureSettings
 from insitu.exact import Exact
 from insitu.fields.settings import FieldFile
@@ -263,6 +264,8 @@ class Case:
         What `insitu converge` checks; a run ignores it.
     transfers
         What may pass between device and host; a run that moves more fails.
+    checkpoint
+        When all that the rest of the run depends on is written, to be resumed after a stop or a kill.
     fields
         A file of the fields over time, for ParaView or xarray; null: none.
     logging
@@ -289,6 +292,7 @@ class Case:
     closure: ClosureSettings | None = None
     convergence: Convergence = field(default_factory=Convergence)
     transfers: Transfers = field(default_factory=Transfers)
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
     fields: FieldFile | None = None
     logging: list[Logger] = field(default_factory=list)
 

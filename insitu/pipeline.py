@@ -1,10 +1,11 @@
 """The walk: solver -> snapshots -> basis -> models -> free rollout -> report, all on one device."""
 
+import contextlib
 import copy
 import functools
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from insitu.bridge import on_stream, torch_device
+from insitu.checkpoint import CheckpointError, Keeper, Progress, Resume
 from insitu.closure import Closure
 from insitu.config import Case, CaseError, Learning, load_case
 from insitu.ensembles import require_whole_members, trajectories
@@ -42,7 +44,7 @@ from solver import Device, DeviceError, Moment, Simulation, name_of_run, thread_
 
 __all__ = ["Progress", "learn", "run", "run_case"]
 
-Progress = Callable[[str, int, int | None], None]  # (stage, done, of how many)
+_START = Moment(0, 0.0)
 
 
 def _silent(stage: str, done: int, total: int | None) -> None:
@@ -54,6 +56,8 @@ def run(
     overrides: Mapping[str, Any] | None = None,
     output: str | os.PathLike[str] = "out",
     comm: Any = None,
+    resume: Resume = "auto",
+    limit: float | None = None,
 ) -> Report:
     """Run a case file; what ``insitu run CASE --output out`` does.
 
@@ -64,14 +68,21 @@ def run(
     overrides
         Values by dotted key, as ``{"time.until": 1.0}``.
     output
-        Run directory; files of an earlier run in it are overwritten.
+        Run directory. A run of the same case that did not reach its end goes on from its last checkpoint there; files of one that
+        did are overwritten.
     comm : mpi4py.MPI.Comm, optional
-        The ranks that share the run; all of them call this with the same case. No result depends on their number.
+        The ranks that share the run; all of them call this with the same case. No result depends on their number, which need not
+        be that of the run that wrote a checkpoint.
+    resume
+        "always": from a checkpoint or not at all. "never": from the beginning. "auto": as it can.
+    limit
+        Seconds after which the run stops by itself, with a checkpoint; None: before the scheduler ends this job, if there is one.
 
     Returns
     -------
     Report
-        As rank 0 writes it to ``report.json``.
+        As rank 0 writes it to ``report.json``; its status is "unfinished" where the run was stopped by its time, SIGTERM, SIGUSR1
+        or a file ``STOP`` in the run directory.
 
     Raises
     ------
@@ -79,9 +90,11 @@ def run(
         The case cannot be run as it is written.
     DivergenceError
         The solution left the finite numbers; what was computed until then is in the run directory.
+    CheckpointError
+        A checkpoint could not be written, as the disk is full for instance; the one before is there.
     """
     loaded, resolved = load_case(case, overrides)
-    return run_case(loaded, resolved, Path(output), comm)
+    return run_case(loaded, resolved, Path(output), comm, resume=resume, limit=limit)
 
 
 def run_case(
@@ -90,9 +103,12 @@ def run_case(
     folder: Path,
     comm: Any = None,
     progress: Progress = _silent,
+    resume: Resume = "auto",
+    limit: float | None = None,
 ) -> Report:
     """Run a loaded case; see `run`."""
-    prepare_folder(folder, comm)
+    keeper = Keeper(case.checkpoint, resolved, folder, comm, resume, limit)
+    prepare_folder(folder, comm, keeper.found is not None)
     device = Device.open(name_of_run(case.device), comm)
     if comm is not None and comm.size > 1:
         torch.set_num_threads(thread_count())
@@ -101,22 +117,7 @@ def run_case(
     report = Report(resolved, provenance(device))
 
     with ledger.stage("setup"):
-        simulation = Simulation(
-            device,
-            case.grid,
-            case.equation,
-            case.initial,
-            case.time.dt,
-            case.dtype,
-            case.time.force,
-            case.time.method,
-            case.time.cfl,
-            case.members,
-            comm,
-            case.ranks,
-        )
-        if case.learning.surrogates:
-            require_whole_members(simulation)
+        simulation = _simulation(case, device, comm)
         schedule = schedule_of(simulation, case.time, case.sampling)
         window = _window(case, schedule.snapshots)
         size = simulation.u.interior.size
@@ -133,46 +134,78 @@ def run_case(
         sampler.on_turn = functools.partial(
             _pass_on, learning.reduction, sampler, schedule.snapshots, comm
         )
+        keeper.attach(simulation, sampler, ledger, learning.reduction, online, driver, fields)
 
-    try:
-        with on_stream(device):
-            with ledger.stage("time loop") as loop:
-                moments = _moments(case, simulation, sampler, schedule, driver, online, fields)
-                for moment in scalars.beside(moments, online, driver):
-                    progress("time loop", moment.step, schedule.steps)
-                loop.steps = simulation.step
-                loop.sampled = sampler.taken * sampler.snapshot_bytes
-            with ledger.stage("check"):
-                sampler.check(simulation)
-            results = learn(learning, sampler.snapshots, report, ledger, progress, comm)
-            learn_fields(case.learning, simulation, sampler, report, folder, ledger, progress)
-            scalars.trained(report.learning, report.surrogates)
-            with ledger.stage("report"):
-                save_field(folder, simulation, sampler, ledger)
-                first = results[learning.splits[0]]
-                save_split(folder, simulation, sampler.moments, first, ledger)
-                if online:
-                    save_online(folder, online)
-    except DeviceError as error:
-        report.fail(error)
-        raise RuntimeError(f"the device failed during the run: {error}") from error
-    except Exception as error:
-        report.fail(error)
-        save_snapshots(folder, simulation, sampler)
-        raise
-    except BaseException as error:
-        report.fail(error)
-        raise
-    else:
-        report.status = "finished"
-    finally:
+    end = _ending(
+        keeper, report, folder, simulation, sampler, ledger, online, driver, fields, scalars
+    )
+    with keeper.watching(), end, on_stream(device):
+        with ledger.stage("time loop") as loop:
+            moments = _moments(case, simulation, sampler, schedule, driver, online, fields)
+            for moment in scalars.beside(moments, online, driver):
+                progress("time loop", moment.step, schedule.steps)
+                keeper.look("time loop")
+            loop.steps = simulation.step
+            loop.sampled = sampler.taken * sampler.snapshot_bytes
+            keeper.save_if_worth("learning")
+        with ledger.stage("check"):
+            sampler.check(simulation)
+        watched = keeper.watched(progress)
+        results = learn(learning, sampler.snapshots, report, ledger, watched, comm)
+        learn_fields(case.learning, simulation, sampler, report, folder, ledger, watched)
+        scalars.trained(report.learning, report.surrogates)
+        with ledger.stage("report"):
+            save_field(folder, simulation, sampler, ledger)
+            first = results[learning.splits[0]]
+            save_split(folder, simulation, sampler.moments, first, ledger)
+            if online:
+                save_online(folder, online)
+    return report
+
+
+@contextlib.contextmanager
+def _ending(
+    keeper: Keeper,
+    report: Report,
+    folder: Path,
+    simulation: Simulation,
+    sampler: Sampler,
+    ledger: Ledger,
+    online: OnlineRun | None,
+    driver: Takeover | Closure | None,
+    fields: FieldWriter | None,
+    scalars: Scalars,
+) -> Iterator[None]:
+    """End a run as it ends: finished, stopped with a checkpoint, or failed; with a report of what is known in all cases."""
+
+    def write() -> None:
         report.driver = driver.summary() if driver else {}
         report.online = online.summary() if online else {}
         scalars.finish()
         if fields:
             report.fields = fields.finish(simulation.step, report.error is not None)
         report.finish(folder, simulation, sampler, ledger)
-    return report
+
+    try:
+        with keeper.stopping() as stop:
+            yield
+        report.status = "unfinished" if stop.reason else "finished"
+        write()
+        keeper.finish(stop.reason)
+        report.show(folder, simulation)
+    except BaseException as error:
+        report.fail(error)
+        keeper.fail(error)
+        with contextlib.suppress(OSError):  # the disk may be what failed
+            if isinstance(error, Exception) and not isinstance(
+                error, DeviceError | CheckpointError
+            ):
+                save_snapshots(folder, simulation, sampler)
+            write()
+            report.show(folder, simulation)
+        if isinstance(error, DeviceError):
+            raise RuntimeError(f"the device failed during the run: {error}") from error
+        raise
 
 
 def learn(
@@ -232,6 +265,27 @@ def learn_fields(
         save_surrogates(folder, found)
 
 
+def _simulation(case: Case, device: Device, comm: Any) -> Simulation:
+    """Return the simulation that a case describes, at its beginning."""
+    simulation = Simulation(
+        device,
+        case.grid,
+        case.equation,
+        case.initial,
+        case.time.dt,
+        case.dtype,
+        case.time.force,
+        case.time.method,
+        case.time.cfl,
+        case.members,
+        comm,
+        case.ranks,
+    )
+    if case.learning.surrogates:
+        require_whole_members(simulation)
+    return simulation
+
+
 def _driver(
     case: Case, simulation: Simulation, sampler: Sampler, schedule: Schedule
 ) -> Takeover | Closure | None:
@@ -257,14 +311,16 @@ def _moments(
     online: OnlineRun | None,
     fields: FieldWriter | None,
 ) -> Iterator[Moment]:
-    """Advance the simulation by whoever is to do it, with the training and the file of the fields beside it."""
+    """Advance the simulation from where it is by whoever is to do it, with the training and the file of the fields beside it."""
     time = case.time
     asked = [online.steps_at_once if online else 0, (fields and fields.most) or 0]
-    most = math.gcd(*asked) or None
+    most = math.gcd(*asked) or case.checkpoint.steps
     if driver is not None:
-        moments = driver.follow(time.until, time.steps)
+        moments = driver.follow(time.until, time.steps, _START)
     else:
-        moments = sampler.follow(simulation, time.until, time.steps, schedule.interval, most)
+        moments = sampler.follow(
+            simulation, time.until, time.steps, schedule.interval, most, _START
+        )
     moments = online.beside(moments) if online else moments
     return fields.beside(moments) if fields else moments
 

@@ -3,13 +3,15 @@
 import contextlib
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from insitu.bridge import as_torch
+from insitu.distributed import Distributed
 from solver import Device, DivergenceError, Moment, Recorder, Simulation
 
 __all__ = ["Sampler"]
@@ -144,6 +146,7 @@ class Sampler:
         steps: int | None = None,
         interval: float | None = None,
         most: int | None = None,
+        since: Moment | None = None,
     ) -> Iterator[Moment]:
         """Advance the simulation with as few launches as the ring allows, recording; yield after each.
 
@@ -157,6 +160,8 @@ class Sampler:
             copied by `take`.
         most
             Steps between two yields at most, where they do not vary; multiples of it are not passed over.
+        since
+            The moment at which this was first called, of a simulation and a sampler restored in the midst of it.
 
         Raises
         ------
@@ -164,9 +169,9 @@ class Sampler:
             From the check every 2²⁶ point updates; the ring then holds the finite snapshots.
         """
         if interval is not None:
-            yield from self._follow_times(simulation, until, steps, interval)
+            yield from self._follow_times(simulation, until, steps, interval, since)
             return
-        for dt, count in simulation.plan(until, steps):
+        for dt, count in simulation.plan(until, steps, since):
             yield from self.record(simulation, dt, count, most)
 
     def record(
@@ -185,12 +190,18 @@ class Sampler:
             yield simulation.moment
 
     def _follow_times(
-        self, simulation: Simulation, until: float | None, steps: int | None, interval: float
+        self,
+        simulation: Simulation,
+        until: float | None,
+        steps: int | None,
+        interval: float,
+        since: Moment | None,
     ) -> Iterator[Moment]:
-        end, begin = until or math.inf, simulation.time
-        last = None if steps is None else simulation.step + steps
-        for n in itertools.count(1):
-            due = begin + n * interval
+        begin = since or simulation.moment
+        end = until or math.inf
+        last = None if steps is None else begin.step + steps
+        for n in itertools.count(1 if since is None else 1 + self.taken):
+            due = begin.time + n * interval
             if due > end * (1 + _ROUND_OFF):
                 break
             yield from self._advance(simulation, min(due, end), last, due)
@@ -227,6 +238,36 @@ class Sampler:
         self._rewind()
         self._older = []
         return held
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the rest of the run depends on: the rows that are filled, not copied, and their moments."""
+        moments = self._older, self._recorder.moments
+        return {
+            "ring": Distributed(self._ring[: max(map(len, moments))], is_flat=True),
+            "moments": [[list(moment) for moment in each] for each in moments],
+            "rewound": self._rewound,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` returned, with the rows of this rank as a tensor.
+
+        Raises
+        ------
+        ValueError
+            The ring had more rows than this one.
+        """
+        rows = state["ring"]
+        if len(rows) > self.window:
+            raise ValueError(
+                f"sampling.window must hold the {len(rows)} snapshots of the checkpoint, got {self.window}; resume with the "
+                "case that wrote it"
+            )
+        self._ring[: len(rows)].copy_(rows)
+        older, newest = ([Moment(*moment) for moment in each] for each in state["moments"])
+        self._older, self._rewound = older, state["rewound"]
+        self._recorder.rewind()
+        for moment in newest:
+            self._recorder.add(moment)
 
     @contextlib.contextmanager
     def _dropping_what_diverged(self, simulation: Simulation, written: int) -> Iterator[None]:

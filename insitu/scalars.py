@@ -30,20 +30,14 @@ class Scalars:
     simulation
     folder
         The run directory.
-
-    Raises
-    ------
-    CaseError
-        The package of a logger is missing.
     """
 
     def __init__(self, loggers: Sequence[Logger], simulation: Simulation, folder: Path):
         self._loggers = list(loggers) if simulation.ranks.rank == 0 else []
         self._simulation = simulation
         self._losses = self._looks = self._decisions = 0
-        self._looked_at, self._step = time.perf_counter(), simulation.step
-        for logger in self._loggers:
-            logger.start(folder, simulation.step)
+        self._looked_at, self._step, self._folder = time.perf_counter(), 0, folder
+        self._is_open = False
 
     def beside(
         self,
@@ -51,13 +45,32 @@ class Scalars:
         online: OnlineRun | None = None,
         driver: Takeover | Closure | None = None,
     ) -> Iterator[Moment]:
-        """Log while the simulation goes on; its moments are passed on."""
+        """Log while the simulation goes on, from where it stands; its moments are passed on.
+
+        Raises
+        ------
+        CaseError
+            The package of a logger is missing.
+        """
+        self._start(online, driver)
         for moment in moments:
             if self._loggers and time.perf_counter() - self._looked_at > _PAUSE:
                 self._look(moment, online, driver)
             yield moment
         if self._loggers:
             self._look(self._simulation.moment, online, driver)
+
+    def _start(self, online: OnlineRun | None, driver: Takeover | Closure | None) -> None:
+        """Begin where the simulation stands: what was before a checkpoint is logged already."""
+        self._step = self._simulation.step
+        for logger in self._loggers:
+            logger.start(self._folder, self._step)
+        self._is_open = True
+        if online is not None and self._step:
+            record = online.trainer.record
+            self._losses, self._looks = len(record.loss), len(record.validation)
+        if isinstance(driver, Takeover):
+            self._decisions = len(driver.decisions.entries)
 
     def trained(self, learning: Mapping[str, Any], surrogates: Mapping[str, Any]) -> None:
         """Log the losses of the trainings after the run, as the report has them."""
@@ -74,8 +87,9 @@ class Scalars:
 
     def finish(self) -> None:
         """Write what is left."""
-        for logger in self._loggers:
-            logger.finish()
+        if self._is_open:
+            for logger in self._loggers:
+                logger.finish()
 
     def _look(
         self, moment: Moment, online: OnlineRun | None, driver: Takeover | Closure | None

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -71,6 +71,8 @@ class Ledger:
         self._budget = budget or Transfers()
         self._comm = comm
         self._stages: dict[str, Stage] = {}
+        self._open: Stage | None = None
+        self._since = 0.0
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[Stage]:
@@ -82,31 +84,72 @@ class Ledger:
             At the end of the stage, on every rank: more passed the host than may.
         """
         stage = self._stages.setdefault(name, Stage(name))
-        before, start, audit = self._device.transfers, time.perf_counter(), Audit()
+        self._begin(stage)
         try:
-            with audit:
-                yield stage
+            yield stage
         finally:
-            after = self._device.transfers
-            stage.copies += after["copies"] - before["copies"]
-            stage.synchronizations += after["synchronizations"] - before["synchronizations"]
-            stage.device_to_device += after["device_to_device"] - before["device_to_device"]
-            self._add(stage, audit)
+            self._end()
             self._device.finish()
-            stage.seconds += time.perf_counter() - start
+            stage.seconds += time.perf_counter() - self._since
         if self._budget.limit(name, stage.steps) is not None:
             moved = self._comm.allreduce(stage.through_host) if self._comm else stage.through_host
             self._budget.check(name, stage.steps, moved, stage.transfers)
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """Leave what happens inside out of the stage of the moment, but for its time."""
+        stage = self._open
+        if stage is None:
+            yield
+            return
+        self._end()
+        since = self._since
+        try:
+            yield
+        finally:
+            self._begin(stage)
+            self._since = since
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        """Return the stages of all ranks so far, as the report has them; all ranks call it, inside `aside`."""
+        return of_all_ranks(self.as_list(), self._comm)
+
+    def load_state_dict(self, state: Sequence[Mapping[str, Any]]) -> None:
+        """Take over such stages in place of those so far; rank 0 has the bytes of all."""
+        self._stages = {}
+        for values in state:
+            stage = Stage(values["name"], values["seconds"], values["steps"])
+            if self._comm is None or self._comm.rank == 0:
+                lines = [Line(**line) for line in values["transfers"]]
+                stage = Stage(**{**values, "transfers": lines})
+            self._stages[stage.name] = stage
 
     def to_host(self, tensor: torch.Tensor) -> np.ndarray:
         """Bring a tensor to the host; the stage of the moment sees it."""
         return to_host(tensor)
 
     def as_list(self) -> list[dict[str, Any]]:
-        """Return the stages in the order they began, as plain values."""
+        """Return the stages in the order they began, as plain values, their lines in the order of where they come from."""
+        for stage in self._stages.values():
+            stage.transfers.sort(key=_origin_of)
         return [asdict(stage) for stage in self._stages.values()]
 
-    def _add(self, stage: Stage, audit: Audit) -> None:
+    def _begin(self, stage: Stage) -> None:
+        self._open, self._audit = stage, Audit()
+        self._before, self._since = self._device.transfers, time.perf_counter()
+        self._audit.__enter__()
+
+    def _end(self) -> None:
+        """Account what happened since the beginning to the stage that is open."""
+        audit, stage, before = self._audit, self._open, self._before
+        audit.__exit__(None, None, None)
+        self._open = None
+        if stage is None:
+            return
+        after = self._device.transfers
+        stage.copies += after["copies"] - before["copies"]
+        stage.synchronizations += after["synchronizations"] - before["synchronizations"]
+        stage.device_to_device += after["device_to_device"] - before["device_to_device"]
         stage.host_to_device += audit.bytes("host_to_device")
         stage.device_to_host += audit.bytes("device_to_host")
         lines = audit.lines
@@ -117,6 +160,10 @@ class Ledger:
         stage.synchronizations += sum(line.synchronizations for line in others)
         stage.through_host += audit.field_bytes
         stage.transfers = merged([*stage.transfers, *lines])
+
+
+def _origin_of(line: Line) -> tuple[str, ...]:
+    return line.who, line.where, line.operation, line.direction
 
 
 def of_all_ranks(stages: list[dict[str, Any]], comm: Any) -> list[dict[str, Any]]:
@@ -135,6 +182,7 @@ def _of_ranks(name: str, values: list[Any]) -> Any:
         return values[0]
     if name == "transfers":
         lines = merged([Line(**line) for lines in values for line in lines])
+        lines.sort(key=_origin_of)
         return [asdict(line) for line in lines]
     return max(values) if name in ("seconds", "steps") else sum(values)
 

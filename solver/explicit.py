@@ -166,6 +166,17 @@ class Explicit(Discretization):
         self._table(dt)
         self._single.sides.update(time)
 
+    def numbers(self) -> dict[str, Any]:
+        """Return the time steps whose coefficients are on the device: as many copies from the host follow after a restart."""
+        return {"dt": list(self._tables)}
+
+    def restore(self, numbers: Mapping[str, Any]) -> None:
+        """Hold the coefficients of these time steps; see `Discretization.restore`."""
+        self._dt = math.nan
+        self._tables.clear()
+        for dt in numbers["dt"]:
+            self._table(dt)
+
     def march(
         self, u: Field, dt: float, steps: int, recording: Recording, time: float = 0.0
     ) -> None:

@@ -152,6 +152,10 @@ class Poisson:
             self.iterations += 1
         return norm
 
+    def refresh(self, x: Memory) -> None:
+        """Bring the margins of an array from the ranks that own their cells."""
+        self._margins.refresh(x)
+
     def spread(self, total: float, squares: float) -> float:
         """Return the norm of values without their mean from their sum and their sum of squares."""
         return math.sqrt(max(squares - total * total / self.size, 0.0))

@@ -116,10 +116,10 @@ class Recorder:
         due = self.every - step % self.every
         return Recording(due, self.every, self.count, rows, self.into)
 
-    def fill(self, start: Moment, dt: float, steps: int) -> None:
-        """Note that ``steps`` steps of ``dt`` from ``start`` have been recorded."""
-        first = (start.step // self.every + 1) * self.every
-        self._add(_Run(range(first, start.step + steps + 1, self.every), start, dt))
+    def fill(self, step: int, steps: int, start: Moment, dt: float) -> None:
+        """Note that ``steps`` steps from ``step`` have been recorded, of a run of equal steps of ``dt`` since ``start``."""
+        first = (step // self.every + 1) * self.every
+        self._add(_Run(range(first, step + steps + 1, self.every), start, dt))
 
     def add(self, moment: Moment) -> None:
         """Note that the next row has been filled by someone else at ``moment``."""

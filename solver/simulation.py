@@ -1,11 +1,12 @@
 """A simulation: one equation advanced on one device."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from solver._occa import Memory
 from solver.device import Device
 from solver.equations import Equation
 from solver.errors import DivergenceError, ParameterError, ShapeError
@@ -135,6 +136,9 @@ class Simulation:
             self.discretization.prepare(self.u, self.dt, self.time)
         self._run_start, self._run_dt = self.moment, math.nan
         self._is_stale = False
+        self._history: list[
+            list[Any]
+        ] = []  # [dt, steps] since the state was last found finite, in order
         self._recorder: Recorder | None = None  # the last one found to fit
         self._finite = FiniteCheck(device, self.u)
         self.work = -(-(total or 1) * self.u.components * grid.whole.size // self.ranks.size)
@@ -210,16 +214,20 @@ class Simulation:
         DivergenceError
             Naming the first step, its time and the first point that is not finite.
         """
-        if self.step == self._good.step:
+        if self.step == self._checked:
             return
         if self._is_bad():
             self._locate_divergence(recorder)
         self._mark_good()
 
     def plan(
-        self, until: float | None = None, steps: int | None = None
+        self, until: float | None = None, steps: int | None = None, since: Moment | None = None
     ) -> Iterator[tuple[float, int]]:
-        """Yield the (dt, count) runs of equal steps by which `advance` gets there; take each before asking for the next."""
+        """Yield the (dt, count) runs of equal steps by which `advance` gets there; take each before asking for the next.
+
+        With ``since`` the plan is the one made at that moment, where ``steps`` count from too, less the steps taken since: a
+        simulation that was restored in the midst of it takes the very steps that it would have taken.
+        """
         if until is None and steps is None:
             raise ParameterError(
                 "advance needs until (a time) or steps (a number), got neither; give one"
@@ -230,26 +238,36 @@ class Simulation:
             raise ParameterError(
                 f"steps must be an integer of 0 or more, got {steps!r}; correct it"
             )
-        if until is not None and not (math.isfinite(until) and until >= self.time):
+        self._arrive(until, self._run_dt)
+        begin = since or self.moment
+        if until is not None and not (math.isfinite(until) and until >= begin.time):
             raise ParameterError(
-                f"until must be a time from {self.time:g} on, got {until!r}; time runs forward"
+                f"until must be a time from {begin.time:g} on, got {until!r}; time runs forward"
             )
         if self.cfl is not None:
-            return self._plan_by_cfl(self.cfl, until, steps)
-        return self._in_turn(self._plan(until, steps), until)
+            return self._plan_by_cfl(self.cfl, until, steps, begin)
+        return self._in_turn(self._plan(until, steps, begin.time), until, self.step - begin.step)
 
     def _in_turn(
-        self, segments: list[tuple[float, int]], until: float | None
+        self, segments: list[tuple[float, int]], until: float | None, taken: int
     ) -> Iterator[tuple[float, int]]:
         for dt, count in segments:
-            yield dt, count
-            if until is not None and abs(until - self.time) < 1e-9 * dt:
-                self.time = until  # without the round-off of adding up
+            before = min(count, taken)
+            taken -= before
+            yield dt, count - before
+            self._arrive(until, dt)
 
-    def _plan(self, until: float | None, steps: int | None) -> list[tuple[float, int]]:
+    def _arrive(self, until: float | None, dt: float) -> None:
+        """Take off the round-off of adding up."""
+        if until is not None and abs(until - self.time) < 1e-9 * dt:
+            self.time = until
+
+    def _plan(
+        self, until: float | None, steps: int | None, begin: float
+    ) -> list[tuple[float, int]]:
         if until is None:
             return [(self.dt or SAFETY * self.limit, int(steps or 0))]
-        rest = until - self.time
+        rest = until - begin
         if self.dt is None:
             count = math.ceil(rest / (SAFETY * self.limit) * (1 - 1e-12))
             segments = [(rest / count, count)] if count else []
@@ -262,9 +280,9 @@ class Simulation:
         return _truncated(segments, steps)
 
     def _plan_by_cfl(
-        self, cfl: float, until: float | None, steps: int | None
+        self, cfl: float, until: float | None, steps: int | None, begin: Moment
     ) -> Iterator[tuple[float, int]]:
-        last = math.inf if steps is None else self.step + int(steps)
+        last = math.inf if steps is None else begin.step + int(steps)
         while self.step < last and (until is None or self.time < until):
             speed = self.ranks.largest(self._finite.largest())
             if not math.isfinite(speed):
@@ -275,16 +293,15 @@ class Simulation:
                 count = min(count, math.ceil((until - self.time) / dt * (1 - 1e-12)))
                 dt = (until - self.time) / count
             yield dt, count
-            if until is not None and abs(until - self.time) < 1e-9 * dt:
-                self.time = until
+            self._arrive(until, dt)
 
     def take(self, dt: float, count: int, recorder: Recorder | None = None) -> None:
         """Take ``count`` steps of length ``dt``, looking for non-finite values every 2²⁶ point updates; see `advance`."""
         while count:
-            burst = min(count, self._good.step + self._check_every - self.step)
+            burst = min(count, self._checked + self._check_every - self.step)
             self._burst(dt, burst, recorder)
             count -= burst
-            if self.step - self._good.step >= self._check_every:
+            if self.step - self._checked >= self._check_every:
                 self.check(recorder)
 
     def leap(self, dt: float, steps: int) -> None:
@@ -303,6 +320,53 @@ class Simulation:
         self.time = self._run_start.time + (self.step - self._run_start.step) * dt
         self._mark_good()
 
+    def memories(self) -> dict[str, Memory]:
+        """Return the device memory that the next steps depend on, by name, this rank's members and points of it.
+
+        "u", the auxiliary fields as "fields.forcing", and what the equation remembers, as "equation.pressure"; each of shape
+        ``([members,] components, *points)``, or ``points`` where it is one component of one solution.
+        """
+        fields = {f"fields.{name}": memory for name, memory in self.fields.items()}
+        own = {
+            f"equation.{name}": memory for name, memory in self.discretization.memories().items()
+        }
+        return {"u": self.u.memory, **fields, **own}
+
+    def numbers(self) -> dict[str, Any]:
+        """Return the numbers that the next steps depend on beside `memories`, the same on every rank."""
+        return {
+            "step": self.step,
+            "time": self.time,
+            "run": [*self._run_start, self._run_dt],
+            "checked": self._checked,
+            "is_stale": self._is_stale,
+            "is_in_run": bool(self._history),
+            "equation": self.discretization.numbers(),
+        }
+
+    def restore(self, numbers: Mapping[str, Any]) -> None:
+        """Go on from where another simulation of the same case was; all ranks call it, on any number of them.
+
+        Its `memories` have been written into this one's before; this state is the last good one now.
+
+        Parameters
+        ----------
+        numbers
+            What `numbers` returned there.
+        """
+        self.step, self.time = numbers["step"], numbers["time"]
+        step, time, self._run_dt = numbers["run"]
+        self._run_start = Moment(step, time)
+        self._last_good.copy_from(self.u)
+        self._mark_good()
+        self._checked, self._is_stale = numbers["checked"], numbers["is_stale"]
+        self._history = [[self._run_dt, 0]] if numbers["is_in_run"] else []
+        self.discretization.restore(numbers["equation"])
+
+    def is_finite(self) -> bool:
+        """Return whether the state of every rank is finite; a look that changes nothing, other than `check`."""
+        return not self._is_bad()
+
     def _burst(self, dt: float, steps: int, recorder: Recorder | None) -> None:
         if self._is_stale:
             self._keep_good()
@@ -312,7 +376,7 @@ class Simulation:
         recording = self._plan_recording(recorder, steps) if recorder else NOTHING
         self.discretization.march(self.u, dt, steps, recording, self.time)
         if recorder:
-            recorder.fill(self.moment, dt, steps)
+            recorder.fill(self.step, steps, self._run_start, dt)
         self._history[-1][1] += steps
         self.step += steps
         self.time = self._run_start.time + (self.step - self._run_start.step) * dt
@@ -341,7 +405,8 @@ class Simulation:
     def _mark_good(self) -> None:
         """Note the state as finite; it is copied when the next step is about to overwrite it."""
         self._good, self._is_stale = self.moment, self.step > 0
-        self._history: list[list[Any]] = []  # [dt, steps] since then, in order
+        self._checked = self.step
+        self._history = []
 
     def _locate_divergence(self, recorder: Recorder | None) -> None:
         """Repeat the steps since the last good state one by one, and stop before the first bad one.

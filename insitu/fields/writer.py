@@ -120,7 +120,7 @@ class FieldWriter:
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint has of the file: nothing but that its states are on the disk; all ranks call it."""
         self.flush()
-        return {}
+        return {"states": len(self._steps)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Do nothing: `beside` continues the file from where the simulation stands."""
@@ -152,7 +152,6 @@ class FieldWriter:
             "members": layout.members,
             "bytes": state if has_failed or layout.comm is None else layout.comm.allreduce(state),
             "seconds": self.seconds,
-            "waited": self.waited,
         }
 
     def _look(self) -> None:

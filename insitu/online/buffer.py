@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from insitu.distributed import Rows, own_part
+
 __all__ = ["Buffer", "Pairs", "Policy"]
 
 Policy = Literal["ring", "reservoir"]
@@ -138,33 +140,34 @@ class Buffer:
     def state_dict(self) -> dict[str, Any]:
         """Return what `load_state_dict` takes: this rank's entries, not copied, and the state of the draws."""
         return {
-            "settings": [self.capacity, self.policy, self._rank, self._size],
+            "settings": [self.capacity, self.policy],
             "seen": self.seen,
             "members": [self._first_member, self.members],
             "generator": self._generator.get_state(),
             "origins": self._origins,
-            "kept": dict(self._kept),
+            "kept": {name: Rows(kept, self.capacity) for name, kept in self._kept.items()},
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over a copy of what `state_dict` returned.
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device | None = None) -> None:
+        """Take over what `state_dict` returned, with the entries of this rank, on a device; where they are, if none is given.
 
         Raises
         ------
         ValueError
-            It belongs to another capacity, policy, rank or number of ranks.
+            It belongs to another capacity or policy.
         """
-        settings = [self.capacity, self.policy, self._rank, self._size]
+        settings = [self.capacity, self.policy]
         if state["settings"] != settings:
             raise ValueError(
-                f"buffer state: expected capacity, policy, rank and ranks {settings}, got {state['settings']}; resume with "
-                "the settings of the run that saved it"
+                f"buffer state: expected capacity and policy {settings}, got {state['settings']}; resume with the settings of "
+                "the run that saved it"
             )
         self.seen = state["seen"]
         self._first_member, self.members = state["members"]
         self._generator.set_state(state["generator"].cpu())
         self._origins.copy_(state["origins"])
-        self._kept = {name: kept.clone() for name, kept in state["kept"].items()}
+        kept = own_part(state["kept"])
+        self._kept = {name: entries.to(device, copy=True) for name, entries in kept.items()}
 
     def _slot(self) -> int | None:
         if self.policy == "ring" or self.seen < self.capacity:

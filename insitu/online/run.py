@@ -62,6 +62,7 @@ class OnlineRun:
         self._parameters = _parameters(simulation, settings, members[0], dtype, device)
         self._taken, self._next = sampler.taken, 0
         self._knows_interval = False
+        self._overlap: Overlap | None = None
 
     @property
     def steps_at_once(self) -> int:
@@ -114,15 +115,22 @@ class OnlineRun:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that the rest of the training depends on, of this rank; not while training overlaps."""
+        """Return all that the rest of the training depends on; a thread that trains ends first, and is started anew."""
+        if self._overlap is not None:
+            self._restart_overlap()
         return {
             "trainer": self.trainer.state_dict(),
+            "interval": getattr(self.trainer.module, "interval", None),
+            "knows_interval": self._knows_interval,
             "budget": self.budget and self.budget.state_dict(),
             "next": self._next,
+            "ended": self.ended,
+            "seconds": self.seconds,
+            "dropped": self.dropped,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` returned, of the same rank of as many.
+        """Take over what `state_dict` returned, with this rank's part of what ranks share, after the sampler did.
 
         Raises
         ------
@@ -130,9 +138,14 @@ class OnlineRun:
             The state belongs to other settings.
         """
         self.trainer.load_state_dict(state["trainer"])
+        self._knows_interval = state["knows_interval"]
+        if self._knows_interval and state["interval"] is not None:
+            module: Any = self.trainer.module
+            module.interval = state["interval"]
         if self.budget and state["budget"]:
             self.budget.load_state_dict(state["budget"])
-        self._next = state["next"]
+        self._next, self._taken = state["next"], self.sampler.taken
+        self.ended, self.seconds, self.dropped = state["ended"], state["seconds"], state["dropped"]
 
     def save(self, file: Path) -> None:
         """Write the module's state; its statistics are in it."""
@@ -154,13 +167,12 @@ class OnlineRun:
 
     def _overlapped(self, moments: Iterator[Moment], budget: SlowdownBudget) -> Iterator[Moment]:
         device = self.simulation.device
-        threads = self.settings.threads or max(1, _cores() - thread_count())
-        overlap = Overlap(self.trainer, self._parameters, threads)
-        clock, throttle = BurstClock(device), overlap.throttle
+        clock = BurstClock(device)
         with _high_priority(device):
-            overlap.start()
+            self._start_overlap()
             try:
-                while True:
+                while self._overlap is not None:
+                    overlap, throttle = self._overlap, self._overlap.throttle
                     step = self.simulation.step
                     clock.start(throttle.rest)
                     moment = next(moments, None)
@@ -175,9 +187,28 @@ class OnlineRun:
                         break
                     yield moment
             finally:
-                overlap.stop()
-                self.seconds, self.dropped = throttle.busy, overlap.dropped
+                overlap = self._stop_overlap()
         self._look_after(overlap)
+
+    def _start_overlap(self) -> None:
+        threads = self.settings.threads or max(1, _cores() - thread_count())
+        self._overlap = Overlap(self.trainer, self._parameters, threads)
+        self._overlap.start()
+
+    def _stop_overlap(self) -> Overlap:
+        """End the thread; the trainer may then be looked at."""
+        overlap = self._overlap
+        if overlap is None:
+            raise RuntimeError("online training: expected a thread that trains, got none")
+        overlap.stop()
+        self._overlap = None
+        self.seconds += overlap.throttle.busy
+        self.dropped += overlap.dropped
+        return overlap
+
+    def _restart_overlap(self) -> None:
+        self._look_after(self._stop_overlap())
+        self._start_overlap()
 
     def _look_after(self, overlap: Overlap) -> None:
         """Raise what ended the thread, unless it was the loss."""

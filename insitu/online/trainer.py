@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from insitu.collectives import on_first, size_of
+from insitu.distributed import Distributed, own_part
 from insitu.online.buffer import Buffer
 from insitu.online.descent import Descent
 from insitu.online.settings import Online
@@ -177,13 +178,13 @@ class OnlineTrainer:
         return leaks(self.training.origins(), self.validation.origins())
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that the next steps depend on, of this rank; tensors are not copied."""
+        """Return all that the next steps depend on, see `insitu.distributed`; tensors are not copied."""
         return {
             "module": self.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "training": self.training.state_dict(),
             "validation": self.validation.state_dict(),
-            "recent": list(self._recent),
+            "recent": [[sample, Distributed(states)] for sample, states in self._recent],
             "pending": list(self._pending),
             "record": asdict(self.record),
             "most": self.descent.most,
@@ -192,20 +193,25 @@ class OnlineTrainer:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over a copy of what `state_dict` returned, of the same rank of as many; the next steps have the bits they had.
+        """Take over a copy of what `state_dict` returned; the next steps have the bits they had.
+
+        Parameters
+        ----------
+        state
+            With this rank's part of what ranks share, as tensors, where these may be others than those that saved it.
 
         Raises
         ------
         ValueError, RuntimeError
             The state belongs to other settings.
         """
-        state = copy.deepcopy(dict(state))
+        state = copy.deepcopy(own_part(dict(state)))
         self.module.load_state_dict(state["module"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.training.load_state_dict(state["training"])
-        self.validation.load_state_dict(state["validation"])
-        self._recent = deque(state["recent"])
-        self._pending = state["pending"]
+        self.training.load_state_dict(state["training"], self.device)
+        self.validation.load_state_dict(state["validation"], self.device)
+        self._recent = deque((sample, states.to(self.device)) for sample, states in state["recent"])
+        self._pending = [loss.to(self.device) for loss in state["pending"]]
         self.record = OnlineRecord(**state["record"])
         self.descent.most = state["most"]
         self.descent.backoffs, self.descent.skipped = self.record.backoffs, self.record.skipped

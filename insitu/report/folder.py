@@ -30,22 +30,26 @@ _OUTPUTS = (
 )
 
 
-def prepare_folder(folder: Path, comm: Any = None) -> None:
+def prepare_folder(folder: Path, comm: Any = None, resumes: bool = False) -> None:
     """Make the run directory and clear it of an earlier run's results, before anything is computed; rank 0 does it for all.
+
+    Of a run that goes on from a checkpoint nothing is removed.
 
     Raises
     ------
     CaseError
         It cannot be written.
     """
-    on_first(comm, lambda: _prepare(folder), torch.device("cpu"))
+    on_first(comm, lambda: _prepare(folder, resumes), torch.device("cpu"))
 
 
-def _prepare(folder: Path) -> None:
+def _prepare(folder: Path, resumes: bool) -> None:
     try:
         (folder / "figures").mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
+        if resumes:
+            return
         stale = [
             file
             for kind in ("png", "npz", "gif", "mp4")

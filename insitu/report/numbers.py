@@ -32,7 +32,7 @@ class Report:
     provenance
         Versions, OCCA's origin, device, git commit.
     status
-        "running", "finished", "diverged" or "failed".
+        "running", "finished", "unfinished" (stopped with a checkpoint), "diverged" or "failed".
     error
         What stopped the run, else null.
     simulation
@@ -161,7 +161,7 @@ class Report:
     def finish(
         self, folder: Path, simulation: Simulation, sampler: Sampler, ledger: Ledger
     ) -> None:
-        """Close the run, however it ended: where it stands, its stage times, the figures and the page, written by rank 0.
+        """Close the run, however it ended: where it stands and its stage times, written by rank 0.
 
         A rank that failed waits for nobody, and writes what it knows.
         """
@@ -169,7 +169,11 @@ class Report:
         if simulation.ranks.rank and not self.error:
             return
         self.write(folder)
-        write_page(folder)
+
+    def show(self, folder: Path, simulation: Simulation) -> None:
+        """Draw the figures and write the page of what is in the run directory, by rank 0; by a rank that failed, too."""
+        if simulation.ranks.rank == 0 or self.error:
+            write_page(folder)
 
 
 def _losses(record: TrainingRecord | None) -> dict[str, Any] | None:

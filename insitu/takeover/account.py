@@ -2,6 +2,8 @@
 
 import math
 from collections import deque
+from collections.abc import Mapping
+from typing import Any
 
 __all__ = ["Account"]
 
@@ -76,6 +78,23 @@ class Account:
         allowed = self.tolerance * size * math.exp(-self._shrinkage * left)
         share = min(1.0, self.generosity * duration / (duration + left))
         return bool(local <= share * (allowed - before))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what has been measured and spent."""
+        return {
+            "error": self.error,
+            "safety": self.safety,
+            "corrections": self.corrections,
+            "rates": list(self._rates),
+            "size": [self._size, self._shrinkage],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` returned."""
+        self.error, self.safety = state["error"], state["safety"]
+        self.corrections = state["corrections"]
+        self._rates = deque(state["rates"], maxlen=_RATES)
+        self._size, self._shrinkage = state["size"]
 
     def wait(self, duration: float) -> None:
         """Let the error grow over time that adds nothing to it."""

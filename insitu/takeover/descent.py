@@ -1,5 +1,6 @@
 """Training of a surrogate by gradient descent between the solver's intervals."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -56,6 +57,20 @@ class DescentTrainer:
             change, size = self._squares.tolist()
             self._known = len(found), (loss / persistence * change / size) ** 0.5
         return self._known[1]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of the trainer, and how much the states change."""
+        return {
+            "trainer": self._trainer.state_dict(),
+            "number": self._number,
+            "squares": self._squares,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` returned; all ranks call it."""
+        self._trainer.load_state_dict(state["trainer"])
+        self._number, self._known = state["number"], None
+        self._squares.copy_(state["squares"])
 
     def offer(
         self,

@@ -1,6 +1,8 @@
 """A proposed interval of a simulation, and how far it is from being a solution."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -8,6 +10,7 @@ from torch import Tensor
 
 from insitu.bridge import as_torch
 from insitu.collectives import total
+from insitu.distributed import Distributed
 from insitu.takeover.rules import DefectRule
 from solver import Simulation, Trial
 
@@ -94,6 +97,19 @@ class Interval:
         simulation.leap(self.dt, self.steps)
         self._change, self._end_change = self._end_change, self._change
         self._changed_at = simulation.step
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the time step and, where it is known, the change of the present state by one step."""
+        is_known = self._changed_at == self._simulation.step
+        change = Distributed(as_torch(self._change)) if is_known else None
+        return {"dt": self.dt, "change": change}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` returned, with this rank's part of the change."""
+        self._changed_at = None
+        if state["change"] is not None:
+            as_torch(self._change).copy_(state["change"])
+            self._changed_at = self._simulation.step
 
     def _combine(self, into: Tensor, step: float) -> None:
         start, start_change, end, end_change = self._rule.at(step)

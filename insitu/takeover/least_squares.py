@@ -1,11 +1,14 @@
 """Training of a surrogate in closed form, again and again as pairs come in."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from insitu.distributed import Distributed
 from insitu.surrogates import PatchCore, ReducedCore, Surrogate
 
 __all__ = ["LeastSquares"]
@@ -53,6 +56,24 @@ class LeastSquares:
         if self.pairs >= self._due:
             self.error = self.fit(self._surrogate, torch.cat(self._before), torch.cat(self._after))
             self._due = max(self.pairs + 1, min(math.ceil(1.5 * self.pairs), self._capacity))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the pairs held, not copied, and when the next fit is due."""
+        return {
+            "before": [Distributed(states) for states in self._before],
+            "after": [Distributed(states) for states in self._after],
+            "due": self._due,
+            "pairs": self.pairs,
+            "error": self.error,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` returned, with this rank's part of the pairs."""
+        self._due, self.pairs, self.error = state["due"], state["pairs"], state["error"]
+        device = next(self._surrogate.buffers()).device
+        self._before, self._after = (
+            [states.to(device) for states in state[name]] for name in ("before", "after")
+        )
 
     @staticmethod
     @torch.no_grad()

@@ -2,7 +2,8 @@
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from torch import Tensor
@@ -87,14 +88,22 @@ class Takeover:
         self._wait, self._pause, self._bursts = 0, 1, 0
         self._streak = control.ahead  # so that the first one is verified
         self._rejected_at = math.inf  # the trainer's error then
+        self._end: float | None = None  # of the run, in time
+        self._solving: tuple[Moment, int] | None = (
+            None  # steps of the solver under way: where from, to which step
+        )
 
     def advance(self, until: float | None = None, steps: int | None = None) -> None:
         """Advance to a time or by a number of steps; see `solver.Simulation.advance`."""
         for _ in self.follow(until, steps):
             pass
 
-    def follow(self, until: float | None = None, steps: int | None = None) -> Iterator[Moment]:
-        """Advance and yield the moment after each decision.
+    def follow(
+        self, until: float | None = None, steps: int | None = None, since: Moment | None = None
+    ) -> Iterator[Moment]:
+        """Advance and yield the moment after each decision, and in the midst of long ones of the solver.
+
+        ``since`` is the moment at which this was first called, of a run restored in the midst of it.
 
         Raises
         ------
@@ -109,19 +118,23 @@ class Takeover:
             The error may be above the tolerance at the end; ``decisions.violated`` says it too.
         """
         simulation = self._simulation
-        segments = list(simulation.plan(until, steps))
-        end = simulation.time + sum(dt * count for dt, count in segments)
-        for number, (dt, count) in enumerate(simulation.plan(until, steps)):
-            if number:  # the rest of a dt that does not divide the time
-                self._solve(dt, count)
-                yield simulation.moment
-                continue
-            interval = self._prepared(dt)
-            while count:
-                begin = simulation.step
-                self._decide(interval, dt, count, end)
-                count -= simulation.step - begin
-                yield simulation.moment
+        if since is None or self._end is None:
+            segments = list(simulation.plan(until, steps, since))
+            self._end = simulation.time + sum(dt * count for dt, count in segments)
+        for number, (dt, count) in enumerate(simulation.plan(until, steps, since)):
+            last = simulation.step + count
+            interval = None if number else self._prepared(dt)
+            while simulation.step < last:
+                if self._solving is not None:
+                    yield from self._go_on(dt)
+                elif interval is None:  # the rest of a dt that does not divide the time
+                    self._solve(dt, last - simulation.step)
+                else:
+                    self._decide(interval, dt, last - simulation.step, self._end)
+                    if self._solving is None:
+                        yield simulation.moment
+            if self._solving is not None and self._solving[1] <= last:
+                yield from self._go_on(dt)
         simulation.check()
         (size,) = norms(simulation.comm, as_torch(simulation.u))
         self.decisions.violated = self.account.exceeds(size)
@@ -136,6 +149,38 @@ class Takeover:
     def summary(self) -> dict[str, Any]:
         """Return the log of decisions as plain values, as ``report.json`` has it."""
         return {"takeover": self.decisions.as_dict()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what `follow` goes on from: surrogate, account, log of decisions, twin, trainer; tensors are not copied."""
+        solving = self._solving
+        return {
+            "surrogate": self._proposer.module.state_dict(),
+            "account": self.account.state_dict(),
+            "decisions": [asdict(entry) for entry in self.decisions.entries],
+            "waits": [self._wait, self._pause, self._bursts, self._streak, self._rejected_at],
+            "end": self._end,
+            "solving": None if solving is None else [*solving[0], solving[1]],
+            "twin": self._twin.state_dict(),
+            "interval": None if self._interval is None else self._interval.state_dict(),
+            "trainer": None if self._trainer is None else self._trainer.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` returned, with this rank's part of what ranks share; all ranks call it."""
+        self._proposer.module.load_state_dict(state["surrogate"])
+        self.account.load_state_dict(state["account"])
+        self.decisions.entries[:] = [Decision(**entry) for entry in state["decisions"]]
+        self._wait, self._pause, self._bursts, self._streak, self._rejected_at = state["waits"]
+        self._end, self._solving = state["end"], None
+        if state["solving"] is not None:
+            step, time, last = state["solving"]
+            self._solving = Moment(step, time), last
+        self._twin.load_state_dict(state["twin"])
+        if state["interval"] is not None:
+            self._interval = self._prepared(state["interval"]["dt"])
+            self._interval.load_state_dict(state["interval"])
+        if self._trainer is not None:
+            self._trainer.load_state_dict(state["trainer"])
 
     def _prepared(self, dt: float) -> Interval:
         """Return the interval of a time step; the one of an earlier call where it is the same."""
@@ -222,11 +267,24 @@ class Takeover:
                 break
             self._learn_from(dt, lead)
             left -= lead
-        self._march(dt, left)
+        self._solving = begin, begin.step + steps
+
+    def _go_on(self, dt: float) -> Iterator[Moment]:
+        """Let the solver take the rest of the steps that were decided for it, and take account of all of them."""
+        simulation = self._simulation
+        if self._solving is None:
+            return
+        begin, last = self._solving
+        for moment in self._marching(dt, last - simulation.step):
+            if moment.step < last:
+                yield moment
+        self._solving = None
         (size,) = norms(simulation.comm, as_torch(simulation.u))
-        self.account.wait(steps * dt)
-        self.account.note_size(size, steps * dt)
-        self._log("solved", begin, steps, None, size)
+        duration = (last - begin.step) * dt
+        self.account.wait(duration)
+        self.account.note_size(size, duration)
+        self._log("solved", begin, last - begin.step, None, size)
+        yield simulation.moment
 
     def _learn_from(self, dt: float, lead: int) -> None:
         if self._trainer is None:
@@ -242,11 +300,15 @@ class Takeover:
         return u[None] if self._simulation.members is None else u
 
     def _march(self, dt: float, steps: int) -> None:
-        if self._sampler is None:
-            self._simulation.take(dt, steps)
-            return
-        for _ in self._sampler.record(self._simulation, dt, steps):
+        for _ in self._marching(dt, steps):
             pass
+
+    def _marching(self, dt: float, steps: int) -> Iterator[Moment]:
+        if self._sampler is not None:
+            yield from self._sampler.record(self._simulation, dt, steps)
+        else:
+            self._simulation.take(dt, steps)
+            yield self._simulation.moment
 
     def _note_growth(self) -> None:
         rate = self._twin.compare()

@@ -1,12 +1,15 @@
 """How fast an equation separates two states, measured beside a run."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from insitu.bridge import as_torch
+from insitu.distributed import Distributed
 from insitu.takeover.interval import norms
 from solver import Simulation, Trial
 
@@ -61,6 +64,21 @@ class Twin:
             return math.inf if math.isnan(distance) else None
         self._direction.mul_(1 / distance)
         return math.log(ratio) / self._duration
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the direction, between two stretches."""
+        return {
+            "direction": self._direction
+            if self._direction is None
+            else Distributed(self._direction)
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` returned, with this rank's part of the direction."""
+        direction = state["direction"]
+        if direction is not None:
+            direction = direction.to(as_torch(self._state).device)
+        self._direction, self._distance = direction, 0.0
 
     @torch.no_grad()
     def take_in(self, error: Float[Tensor, "*state"], size: float) -> None:

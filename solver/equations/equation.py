@@ -48,6 +48,17 @@ class Discretization(ABC):
     def admit(self, u: Field) -> None:  # noqa: B027
         """Turn initial values into a state of the equation, a velocity into one without divergence for instance."""
 
+    def memories(self) -> "dict[str, Memory]":
+        """Return the device memory beside `fields` that is remembered from step to step, by name, on this rank's points."""
+        return {}
+
+    def numbers(self) -> dict[str, Any]:
+        """Return the numbers that are remembered from step to step, the same on every rank."""
+        return {}
+
+    def restore(self, numbers: Mapping[str, Any]) -> None:  # noqa: B027
+        """Take over what `numbers` returned, `memories` and `fields` having been written; all ranks call it."""
+
     @contextmanager
     def aside(self) -> Iterator[None]:
         """Leave what is remembered from step to step as it was: inside, march other states than the simulation's."""

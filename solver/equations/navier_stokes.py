@@ -1,7 +1,7 @@
 """Incompressible Navier–Stokes, u_t + ∇·(u u) = −∇p + ν∇²u + f, ∇·u = 0, on a staggered grid in two or three dimensions."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -202,6 +202,23 @@ class StaggeredScheme(Discretization):
         self._project(velocity, 1.0)
         self._margins.store(velocity, u.memory)
         self._forget_pressure()
+
+    def memories(self) -> dict[str, Memory]:
+        """Return the last two pressures, by which the next solve begins."""
+        before = self._pressure_before.reshape(self._patch.shape)
+        return {"pressure": self.pressure, "pressure_before": self._patch.inside(before)}
+
+    def numbers(self) -> dict[str, Any]:
+        """Return the times of the two pressures."""
+        return {"clock": self._clock, "times": list(self._times), "iterations": self.iterations}
+
+    def restore(self, numbers: Mapping[str, Any]) -> None:
+        """Take over the times, and bring the pressures' margins; see `Discretization.restore`."""
+        self._clock, self.iterations = numbers["clock"], list(numbers["iterations"])
+        before, last = numbers["times"]
+        self._times = (before, last)
+        for pressure in (self._flat_pressure, self._pressure_before):
+            self.poisson.refresh(pressure)
 
     @contextmanager
     def aside(self) -> Iterator[None]:

@@ -250,6 +250,7 @@ def test_an_earlier_runs_results_do_not_survive(tmp_path):
         "report.html",
         "report.json",
         "snapshots.npz",
+        "state.json",
         "notes.txt",
     }
     assert not (tmp_path / "fields.zarr").exists()
