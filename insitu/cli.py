@@ -23,6 +23,7 @@ from insitu.convergence import converge
 from insitu.doctor import coupling_of, examine, launching, table
 from insitu.information import cmake_directory, describe
 from insitu.pipeline import run_case
+from insitu.report import animate, write_page
 from insitu.resume import forecast_again
 from insitu.submission import Job, add_options, job_of
 from insitu.timing import sentence
@@ -111,8 +112,8 @@ def _dispatch(arguments: list[str]) -> int:
     if name == "run":
         return _run(command, settings, comm)
     _require_one_rank(name, comm)
-    if name == "forecast":
-        return _forecast(settings)
+    if name in _OF_RUNS:
+        return _OF_RUNS[name](settings)
     return (_doctor if name == "doctor" else _converge)(command, settings, comm)
 
 
@@ -131,10 +132,13 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, ArgumentParser]]:
     top = argparse.ArgumentParser(
         prog="insitu",
         description="Couple an OCCA simulation with machine learning on the same device memory.",
-        epilog="commands: run CASE, submit CASE, converge CASE, doctor CASE, forecast RUN_DIR, info; each explains itself with "
-        "--help; --debug shows tracebacks",
+        epilog="commands: run CASE, submit CASE, converge CASE, doctor CASE, forecast RUN_DIR, report RUN_DIR, info; each "
+        "explains itself with --help; --debug shows tracebacks",
     )
-    top.add_argument("command", choices=["run", "submit", "converge", "doctor", "forecast", "info"])
+    top.add_argument(
+        "command",
+        choices=["run", "submit", "converge", "doctor", "forecast", "report", "info"],
+    )
     run = _case_parser("run", "Run a case file, or go on with it.")
     run.add_argument(
         "--resume",
@@ -172,6 +176,15 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, ArgumentParser]]:
     forecast.add_argument(
         "--steps", type=int, default=None, help="snapshots to forecast; as many as the run did"
     )
+    report = ArgumentParser(
+        prog="insitu report",
+        description="Draw the figures of a run again and write its page, report.html.",
+        exit_on_error=False,
+    )
+    report.add_argument("run_directory", help="directory of a run, finished or not")
+    report.add_argument(
+        "--animate", action="store_true", help="also draw the field over time as an animation"
+    )
     info = ArgumentParser(
         prog="insitu info",
         description="Say what is there and what is missing.",
@@ -188,6 +201,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, ArgumentParser]]:
         "converge": study,
         "doctor": doctor,
         "forecast": forecast,
+        "report": report,
         "info": info,
     }
 
@@ -332,6 +346,17 @@ def _doctor(parser: ArgumentParser, settings: Any, comm: Any) -> int:
 def _forecast(settings: Any) -> int:
     print(forecast_again(Path(settings.run_directory), settings.steps))
     return 0
+
+
+def _report(settings: Any) -> int:
+    folder = Path(settings.run_directory)
+    if settings.animate:
+        print(f"animation written to {animate(folder)}")
+    print(f"page written to {write_page(folder)}")
+    return 0
+
+
+_OF_RUNS = {"forecast": _forecast, "report": _report}
 
 
 def _require_one_rank(name: str, comm: Any) -> None:

@@ -17,9 +17,10 @@ from insitu.case_errors import CaseError, one_sentence
 from insitu.checkpoint.settings import Checkpoint
 from insitu.closure import ClosureSettings
 from insitu.exact import Exact
+from insitu.fields.settings import FieldFile
+from insitu.logs import Logger, TensorBoard, WandB
 from insitu.models import DMD, LSTM, Forecaster, Persistence
 from insitu.online import Online
-from insitu.output.settings import Output
 from insitu.reduction import POD
 from insitu.surrogates import Surrogates
 from insitu.takeover import TakeoverSettings
@@ -34,7 +35,9 @@ __all__ = [
     "Learning",
     "Sampling",
     "Split",
+    "TensorBoard",
     "Time",
+    "WandB",
     "add_case",
     "instantiate",
     "load_application_case",
@@ -266,8 +269,10 @@ class Case:
         What may pass between device and host; a run that moves more fails.
     checkpoint
         When all that the rest of the run depends on is written, to be resumed after a stop or a kill.
-    output
+    fields
         A file of the fields over time, for ParaView or xarray; null: none.
+    logging
+        Where numbers are shown along the run: TensorBoard, WandB; none where it is left out.
 
     Raises
     ------
@@ -291,7 +296,8 @@ class Case:
     convergence: Convergence = field(default_factory=Convergence)
     transfers: Transfers = field(default_factory=Transfers)
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
-    output: Output | None = None
+    fields: FieldFile | None = None
+    logging: list[Logger] = field(default_factory=list)
 
     def simulation(self, device: Device, comm: Any = None) -> Simulation:
         """Return the simulation of the case at its beginning, shared by the ranks of ``comm``; see `solver.Simulation`."""
@@ -320,10 +326,10 @@ class Case:
             raise CaseError(
                 "a case has a takeover or online training, got both; training would see the surrogate's own states, leave one out"
             )
-        wanted = (self.output and self.output.variables) or []
+        wanted = (self.fields and self.fields.variables) or []
         if "pressure" in wanted and (self.takeover is not None or self.closure is not None):
             raise CaseError(
-                "output.variables may name the pressure where the solver is alone, got a takeover or a closure; leave it out"
+                "fields.variables may name the pressure where the solver is alone, got a takeover or a closure; leave it out"
             )
 
 

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from insitu.training import TrainingRecord
-
 __all__ = [
     "COLOURS",
+    "MODES",
     "draw_convergence",
     "draw_field_evolution",
     "draw_modes",
@@ -18,14 +17,17 @@ __all__ = [
     "draw_online",
     "draw_singular_values",
     "draw_stage_times",
+    "draw_takeover",
     "draw_training",
     "figure",
+    "scale",
 ]
 
 _TRUTH = {"color": "black", "linewidth": 1.8, "label": "solver"}
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # Okabe and Ito, told apart by all eyes
+_STYLES = ("-", "--")  # of as many lines more
 _PROFILES = 5
-_MODES = 8  # drawn at most
+MODES = 8  # drawn at most
 
 
 def draw_field_evolution(
@@ -34,7 +36,7 @@ def draw_field_evolution(
     """Draw the field over space and time, and profiles at equal intervals; snapshots are (time, points)."""
     drawing, (plane, profiles) = figure(1, 2, 10.0, 4.0)
     shading = plane.pcolormesh(
-        x, times, snapshots, cmap="RdBu_r", rasterized=True, shading="nearest"
+        x, times, snapshots, rasterized=True, shading="nearest", **scale(snapshots)
     )
     drawing.colorbar(shading, ax=plane, label="u")
     plane.set(xlabel="x", ylabel="t", title="field evolution")
@@ -54,8 +56,9 @@ def draw_field_evolution(
 def draw_modes(path: Path, x: np.ndarray, modes: np.ndarray, singular_values: np.ndarray) -> None:
     """Draw the modes (rank, points) and the decay of the singular values."""
     drawing, (shapes, decay) = figure(1, 2, 10.0, 4.0)
-    for k, mode in enumerate(modes[:_MODES]):
-        shapes.plot(x, mode, label=f"mode {k}", color=COLOURS[k % len(COLOURS)])
+    for k, mode in enumerate(modes[:MODES]):
+        style = _STYLES[k // len(COLOURS) % len(_STYLES)]
+        shapes.plot(x, mode, style, label=f"mode {k}", color=COLOURS[k % len(COLOURS)])
     shapes.set(xlabel="x", ylabel="mode", title="POD modes")
     shapes.legend(frameon=False)
     draw_singular_values(decay, len(modes), singular_values)
@@ -80,8 +83,8 @@ def draw_mode_forecasts(
     forecasts: Mapping[str, np.ndarray],
 ) -> None:
     """Draw ``mode_K_forecast.png`` for each column of the true coefficients (time, rank) and each forecast (steps, rank)."""
-    for k in range(min(truth.shape[1], _MODES)):
-        drawing, (axes,) = figure(1, 1, 8.0, 4.0)
+    for k in range(min(truth.shape[1], MODES)):
+        drawing, (axes,) = figure(1, 1, 6.4, 3.6)
         axes.axvspan(times[0], times[train - 1], color="0.94", label="training span")
         axes.plot(times, truth[:, k], **_TRUTH)
         for colour, (name, forecast) in zip(COLOURS, forecasts.items(), strict=False):
@@ -93,14 +96,14 @@ def draw_mode_forecasts(
         drawing.savefig(folder / f"mode_{k}_forecast.png")
 
 
-def draw_training(path: Path, records: Mapping[str, TrainingRecord]) -> None:
-    """Draw the loss of each epoch, over the training pairs and over those held out."""
-    drawing, (axes,) = figure(1, 1, 8.0, 4.0)
+def draw_training(path: Path, records: Mapping[str, Mapping[str, Any]]) -> None:
+    """Draw the ``loss`` of each epoch, over the training pairs and, ``validation_loss``, over those held out, by model."""
+    drawing, (axes,) = figure(1, 1, 6.4, 3.6)
     for colour, (name, record) in zip(COLOURS, records.items(), strict=False):
-        axes.semilogy(record.loss, color=colour, label=f"{name}, training")
-        if record.validation_loss:
-            axes.semilogy(record.validation_loss, ":", color=colour, label=f"{name}, validation")
-        axes.axvline(record.best_epoch, color=colour, linewidth=0.7)
+        axes.semilogy(record["loss"], color=colour, label=f"{name}, training")
+        if record["validation_loss"]:
+            axes.semilogy(record["validation_loss"], ":", color=colour, label=f"{name}, validation")
+        axes.axvline(record["best_epoch"], color=colour, linewidth=0.7)
     axes.set(
         xlabel="epoch",
         ylabel="mean squared error, scaled",
@@ -112,7 +115,7 @@ def draw_training(path: Path, records: Mapping[str, TrainingRecord]) -> None:
 
 def draw_online(path: Path, online: Mapping[str, Any]) -> None:
     """Draw the losses of a training beside the simulation over its steps; see `insitu.online.run.OnlineRun.summary`."""
-    drawing, (axes,) = figure(1, 1, 8.0, 4.0)
+    drawing, (axes,) = figure(1, 1, 6.4, 3.6)
     looks = online["validation"]
     trained = online["loss"]
     ends = np.linspace(0, online["steps"], len(trained) + 1)[1:]
@@ -133,12 +136,12 @@ def draw_online(path: Path, online: Mapping[str, Any]) -> None:
 
 def draw_stage_times(path: Path, stages: Sequence[Mapping[str, Any]]) -> None:
     """Draw the seconds of each stage."""
-    drawing, (axes,) = figure(1, 1, 8.0, 0.45 * len(stages) + 1.5)
+    drawing, (axes,) = figure(1, 1, 6.4, 0.35 * len(stages) + 1.2)
     names = [stage["name"] for stage in stages][::-1]
     seconds = [stage["seconds"] for stage in stages][::-1]
     bars = axes.barh(names, seconds, color=COLOURS[0])
     axes.bar_label(bars, [f" {value:.3g} s" for value in seconds])
-    axes.set(xlabel="seconds", xscale="log", title="stage times")
+    axes.set(xlabel="seconds", title="stage times")
     axes.margins(x=0.2)
     drawing.savefig(path)
 
@@ -163,6 +166,44 @@ def draw_convergence(
     axes.set(xlabel=label, ylabel="relative error", title="convergence")
     axes.legend(frameon=False)
     drawing.savefig(path)
+
+
+def draw_takeover(path: Path, takeover: Mapping[str, Any]) -> None:
+    """Draw the decisions of a takeover over time: defects of proposals, the estimated error, and what it must stay under."""
+    drawing, (axes,) = figure(1, 1, 6.4, 3.6)
+    log = takeover["log"]
+    axes.axhline(takeover["tolerance"], color="black", linewidth=0.9, label="tolerance")
+    axes.plot(
+        [each["time"] for each in log],
+        [each["error"] or np.nan for each in log],
+        color="0.45",
+        label="estimated error",
+    )
+    for colour, mark, kind in zip(
+        COLOURS, "oxs^", ("accepted", "rejected", "verified", "underestimated"), strict=True
+    ):
+        chosen = [each for each in log if each["kind"] == kind and each["defect"]]
+        if chosen:
+            axes.plot(
+                [each["time"] for each in chosen],
+                [each["defect"] for each in chosen],
+                mark,
+                markersize=4,
+                color=colour,
+                label=f"defect, {kind}",
+            )
+    axes.set(xlabel="t", ylabel="relative 2-norm", yscale="log", title="takeover: what was decided")
+    axes.legend(frameon=False, fontsize="small")
+    drawing.savefig(path)
+
+
+def scale(values: np.ndarray, least: float = 0.0) -> dict[str, Any]:
+    """Return the colours of values: two-sided around 0 where they change sign, and no finer than ``least``."""
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    if low >= 0:
+        return {"cmap": "viridis", "vmin": low, "vmax": max(high, low + least)}
+    most = max(-low, high, least)
+    return {"cmap": "RdBu_r", "vmin": -most, "vmax": most}
 
 
 def figure(rows: int, columns: int, width: float, height: float) -> tuple[Figure, Sequence[Any]]:

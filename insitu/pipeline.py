@@ -19,21 +19,22 @@ from insitu.checkpoint import CheckpointError, Keeper, Progress, Resume
 from insitu.closure import Closure
 from insitu.config import Case, CaseError, Learning, load_case
 from insitu.ensembles import require_whole_members, trajectories
+from insitu.fields.writer import FieldWriter
 from insitu.forecasting import Lessons, SplitResult, evaluate_split
 from insitu.online.run import OnlineRun
-from insitu.output.field_output import FieldOutput
 from insitu.reduction import POD, StreamingPOD
 from insitu.report import (
     Report,
-    draw_field,
     prepare_folder,
     provenance,
+    save_field,
     save_online,
     save_snapshots,
     save_split,
     save_surrogates,
 )
 from insitu.sampler import Sampler
+from insitu.scalars import Scalars
 from insitu.schedule import Schedule, schedule_of
 from insitu.surrogates import evaluate_surrogates
 from insitu.takeover import Takeover
@@ -124,21 +125,29 @@ def run_case(
         size = simulation.u.interior.size
         sampler = Sampler(device, size, window, schedule.every, case.dtype)
         online = OnlineRun(case.online, simulation, sampler) if case.online else None
+        fields = (
+            FieldWriter(case.fields, simulation, sampler, schedule, case.time, folder)
+            if case.fields
+            else None
+        )
         driver = _driver(case, simulation, sampler, schedule)
+        scalars = Scalars(case.logging, simulation, folder)
         learning = replace(case.learning, reduction=copy.copy(case.learning.reduction))
         sampler.on_turn = functools.partial(
             _pass_on, learning.reduction, sampler, schedule.snapshots, comm
         )
         lessons = Lessons(functools.partial(keeper.look, "learning"))
-        keeper.attach(simulation, sampler, ledger, learning.reduction, online, driver, lessons)
-        fields = _field_output(case, simulation, sampler, schedule, folder)
-        if fields:
-            keeper.before_saving = fields.flush
+        keeper.attach(
+            simulation, sampler, ledger, learning.reduction, online, driver, lessons, fields
+        )
 
-    end = _ending(keeper, report, folder, simulation, sampler, ledger, online, driver, fields)
+    end = _ending(
+        keeper, report, folder, simulation, sampler, ledger, online, driver, fields, scalars
+    )
     with keeper.watching(), end, on_stream(device):
         with ledger.stage("time loop") as loop:
-            for moment in _moments(case, simulation, sampler, schedule, driver, online, fields):
+            moments = _moments(case, simulation, sampler, schedule, driver, online, fields)
+            for moment in scalars.beside(moments, online, driver):
                 progress("time loop", moment.step, schedule.steps)
                 keeper.look("time loop")
             loop.steps = simulation.step
@@ -149,8 +158,9 @@ def run_case(
         alone, together = keeper.watched(progress), keeper.watched(progress, by_all=True)
         results = learn(learning, sampler.snapshots, report, ledger, alone, comm, lessons)
         learn_fields(case.learning, simulation, sampler, report, folder, ledger, together)
+        scalars.trained(report.learning, report.surrogates)
         with ledger.stage("report"):
-            draw_field(folder, simulation, sampler, ledger)
+            save_field(folder, simulation, sampler, ledger)
             first = results[learning.splits[0]]
             save_split(folder, simulation, sampler.moments, first, ledger)
             if online:
@@ -168,15 +178,17 @@ def _ending(
     ledger: Ledger,
     online: OnlineRun | None,
     driver: Takeover | Closure | None,
-    fields: FieldOutput | None,
+    fields: FieldWriter | None,
+    scalars: Scalars,
 ) -> Iterator[None]:
     """End a run as it ends: finished, stopped with a checkpoint, or failed; with a report of what is known in all cases."""
 
     def write() -> None:
         report.driver = driver.summary() if driver else {}
         report.online = online.summary() if online else {}
+        scalars.finish()
         if fields:
-            report.output = fields.finish(simulation.step, report.error is not None)
+            report.fields = fields.finish(simulation.step, report.error is not None)
         report.finish(folder, simulation, sampler, ledger)
 
     try:
@@ -185,6 +197,7 @@ def _ending(
         report.status = "unfinished" if stop.reason else "finished"
         write()
         keeper.finish(stop.reason)
+        report.show(folder, simulation)
     except BaseException as error:
         report.fail(error)
         keeper.fail(error)
@@ -194,6 +207,7 @@ def _ending(
             ):
                 save_snapshots(folder, simulation, sampler)
             write()
+            report.show(folder, simulation)
         if isinstance(error, DeviceError):
             raise RuntimeError(f"the device failed during the run: {error}") from error
         raise
@@ -257,15 +271,6 @@ def learn_fields(
         save_surrogates(folder, found)
 
 
-def _field_output(
-    case: Case, simulation: Simulation, sampler: Sampler, schedule: Schedule, folder: Path
-) -> FieldOutput | None:
-    """Return what writes the fields over time; it goes on with the file of a run that was resumed."""
-    if case.output is None:
-        return None
-    return FieldOutput(case.output, simulation, sampler, schedule, case.time, folder)
-
-
 def _driver(
     case: Case, simulation: Simulation, sampler: Sampler, schedule: Schedule
 ) -> Takeover | Closure | None:
@@ -289,7 +294,7 @@ def _moments(
     schedule: Schedule,
     driver: Takeover | Closure | None,
     online: OnlineRun | None,
-    fields: FieldOutput | None,
+    fields: FieldWriter | None,
 ) -> Iterator[Moment]:
     """Advance the simulation from where it is by whoever is to do it, with the training and the file of the fields beside it."""
     time = case.time

@@ -22,9 +22,9 @@ from insitu.forecasting import SplitResult
 from insitu.pipeline import learn
 from insitu.report import (
     Report,
-    draw_field,
     prepare_folder,
     provenance,
+    save_field,
     save_online,
     save_snapshots,
     save_split,
@@ -333,7 +333,7 @@ class InSitu:
             self.learn()
             sampler, ledger = recording.sampler, self._ledger
             with on_stream(fields.device), ledger.stage("report"):
-                draw_field(self.folder, fields, sampler, ledger)
+                save_field(self.folder, fields, sampler, ledger)
                 first = self._results[self.case.learning.splits[0]]
                 save_split(self.folder, fields, sampler.moments, first, ledger)
                 if recording.online:
@@ -380,6 +380,7 @@ class InSitu:
             report.online = recording.online.summary() if recording.online else {}
             report.driver = self._answer.summary() if self._answer else {}
             report.finish(self.folder, fields, recording.sampler, self._ledger)
+            report.show(self.folder, fields)
         self._answer = None
         fields.release()
 

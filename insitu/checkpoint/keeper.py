@@ -138,6 +138,7 @@ class Keeper:
         online: Stateful | None,
         driver: Stateful | None,
         lessons: Learnt,
+        fields: Stateful | None = None,
     ) -> None:
         """Say which parts have a state, and set them to the checkpoint's where the run goes on from one."""
         self._simulation, self._sampler, self._ledger = simulation, sampler, ledger
@@ -150,6 +151,7 @@ class Keeper:
             "online": online,
             "driver": driver,
             "lessons": lessons,
+            "fields": fields,
             "random": RandomNumbers(torch_device(simulation.device)),
         }
         self._parts = {name: part for name, part in parts.items() if part is not None}

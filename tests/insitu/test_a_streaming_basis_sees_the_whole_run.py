@@ -46,7 +46,7 @@ def snapshots(request, tmp_path_factory):
     held = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "insitu.pipeline.draw_field",
+            "insitu.pipeline.save_field",
             lambda folder, simulation, sampler, ledger: held.append(sampler.snapshots.clone()),
         )
         folder = tmp_path_factory.mktemp("whole")

@@ -56,6 +56,7 @@ def test_the_run_directory_is_complete(finished):
     ]
     for name in [
         "case.yaml",
+        "report.html",
         "report.json",
         "series.csv",
         "basis.npz",
@@ -241,15 +242,18 @@ def test_an_earlier_runs_results_do_not_survive(tmp_path):
     for name in ("model.pt", "basis.npz", "series.csv", "forecast.npz"):
         (tmp_path / name).write_text("old")
     (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "fields.zarr").mkdir()
     flags = ["--time.dt=0.1", "--time.force=true", "--time.steps=400", "--output", str(tmp_path)]
     assert cli.main(["run", str(CASE), *flags]) == 3
     assert {path.name for path in tmp_path.iterdir() if path.is_file()} == {
         "case.yaml",
+        "report.html",
         "report.json",
         "snapshots.npz",
         "state.json",
         "notes.txt",
     }
+    assert not (tmp_path / "fields.zarr").exists()
 
 
 def test_debug_shows_the_traceback():

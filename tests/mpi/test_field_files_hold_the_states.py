@@ -8,8 +8,8 @@ import pytest
 from insitu.bridge import as_torch
 from insitu.case_errors import CaseError
 from insitu.config import Sampling, Time
-from insitu.output import Fields, Output
-from insitu.output.field_output import FieldOutput
+from insitu.fields import FieldFile, Fields
+from insitu.fields.writer import FieldWriter
 from insitu.sampler import Sampler
 from insitu.schedule import schedule_of
 from solver import (
@@ -51,7 +51,7 @@ def begin(name, comm, folder, settings, at=0, initial=None):
     sampler = Sampler(device, simulation.u.interior.size, schedule.snapshots, EVERY, dtype)
     for _ in sampler.follow(simulation, steps=at):
         pass
-    return simulation, sampler, FieldOutput(settings, simulation, sampler, schedule, Time(steps=STEPS), folder)  # fmt: skip
+    return simulation, sampler, FieldWriter(settings, simulation, sampler, schedule, Time(steps=STEPS), folder)  # fmt: skip
 
 
 def go(simulation, sampler, fields, steps, most=None):
@@ -102,7 +102,7 @@ def by_vtk(path):
 
 @pytest.mark.parametrize("name", ["line", "plane", "box", "ensemble"])
 def test_vtk_reads_the_states(name, comm, shared_path):
-    simulation, states, summary = run(name, comm, shared_path, Output("vtkhdf"))
+    simulation, states, summary = run(name, comm, shared_path, FieldFile("vtkhdf"))
     times, arrays, image = by_vtk(shared_path / "fields.vtkhdf")
     np.testing.assert_allclose(times, 1e-4 * EVERY * np.arange(STEPS // EVERY + 1), rtol=1e-12)
     whole, axes = simulation.grid.whole, len(simulation.grid.points)
@@ -123,7 +123,7 @@ def test_vtk_reads_the_states(name, comm, shared_path):
 
 @pytest.mark.parametrize("name", ["line", "plane", "box", "ensemble", "flow"])
 def test_xarray_reads_the_states(name, comm, shared_path):
-    simulation, states, _ = run(name, comm, shared_path, Output("zarr"))
+    simulation, states, _ = run(name, comm, shared_path, FieldFile("zarr"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         data = by_xarray(shared_path / "fields.zarr")
@@ -148,7 +148,7 @@ def test_xarray_reads_the_states(name, comm, shared_path):
 
 def test_a_flow_in_vtk_is_at_the_points_with_its_pressure_and_vorticity(comm, shared_path):
     wanted = ["u", "v", "pressure", "vorticity"]
-    simulation, states, _ = run("flow", comm, shared_path, Output("vtkhdf", variables=wanted))
+    simulation, states, _ = run("flow", comm, shared_path, FieldFile("vtkhdf", variables=wanted))
     with Fields(shared_path / "fields.vtkhdf") as fields:
         assert list(fields.variables) == wanted
         last, box = len(fields) - 1, own(simulation)
@@ -175,11 +175,11 @@ def test_a_flow_in_vtk_is_at_the_points_with_its_pressure_and_vorticity(comm, sh
 def test_a_resumed_run_leaves_the_file_of_one_without_interruption(name, kind, comm, shared_path):
     (shared_path / "whole").mkdir(exist_ok=True)
     (shared_path / "parts").mkdir(exist_ok=True)
-    run(name, comm, shared_path / "whole", Output(kind))
-    simulation, sampler, fields = begin(name, comm, shared_path / "parts", Output(kind))
+    run(name, comm, shared_path / "whole", FieldFile(kind))
+    simulation, sampler, fields = begin(name, comm, shared_path / "parts", FieldFile(kind))
     go(simulation, sampler, fields, STEPS - 2)
     fields.finish(simulation.step)
-    simulation, sampler, fields = begin(name, comm, shared_path / "parts", Output(kind), at=5)
+    simulation, sampler, fields = begin(name, comm, shared_path / "parts", FieldFile(kind), at=5)
     go(simulation, sampler, fields, STEPS - 5)
     fields.finish(simulation.step)
     require_alike(shared_path, kind)
@@ -189,18 +189,18 @@ def test_a_resumed_run_leaves_the_file_of_one_without_interruption(name, kind, c
 def test_other_ranks_may_go_on(kind, comm, shared_path):
     for place in ("whole", "parts"):
         (shared_path / place).mkdir(exist_ok=True)
-    run("plane", comm, shared_path / "whole", Output(kind))
-    simulation, sampler, fields = begin("plane", comm, shared_path / "parts", Output(kind))
+    run("plane", comm, shared_path / "whole", FieldFile(kind))
+    simulation, sampler, fields = begin("plane", comm, shared_path / "parts", FieldFile(kind))
     go(simulation, sampler, fields, 7)
     fields.finish(simulation.step)
     if comm.rank == 0:
         simulation, sampler, fields = begin(
-            "plane", None, shared_path / "parts", Output(kind), at=6
+            "plane", None, shared_path / "parts", FieldFile(kind), at=6
         )
         go(simulation, sampler, fields, 3)
         fields.finish(simulation.step)
     comm.Barrier()
-    simulation, sampler, fields = begin("plane", comm, shared_path / "parts", Output(kind), at=8)
+    simulation, sampler, fields = begin("plane", comm, shared_path / "parts", FieldFile(kind), at=8)
     go(simulation, sampler, fields, STEPS - 8)
     fields.finish(simulation.step)
     require_alike(shared_path, kind)
@@ -218,7 +218,7 @@ def require_alike(folder, kind):
 
 
 def test_members_and_times_can_be_chosen(comm, shared_path):
-    settings = Output("zarr", every=2 * EVERY, members=[3, 1])
+    settings = FieldFile("zarr", every=2 * EVERY, members=[3, 1])
     simulation, states, _ = run("ensemble", comm, shared_path, settings)
     with Fields(shared_path / "fields.zarr") as fields:
         assert fields.members == (1, 3)
@@ -234,10 +234,10 @@ def test_members_and_times_can_be_chosen(comm, shared_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (Output(every=3), "output.every must be a multiple of the 2 steps"),
-        (Output(interval=3e-4), "output.interval must be a multiple of the time between snapshots, 0.0002"),
-        (Output(variables=["u", "T"]), r"output.variables must name variables of Burgers here, u, v, vorticity, got 'T'"),
-        (Output(members=[0]), "output.members must be numbers of an ensemble of 0 members, got 0"),
+        (FieldFile(every=3), "fields.every must be a multiple of the 2 steps"),
+        (FieldFile(interval=3e-4), "fields.interval must be a multiple of the time between snapshots, 0.0002"),
+        (FieldFile(variables=["u", "T"]), r"fields.variables must name variables of Burgers here, u, v, vorticity, got 'T'"),
+        (FieldFile(members=[0]), "fields.members must be numbers of an ensemble of 0 members, got 0"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_written_is_told(settings, message, comm, shared_path):

@@ -4,7 +4,7 @@ import bisect
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,22 +16,24 @@ from insitu.bridge import as_torch
 from insitu.case_errors import CaseError
 from insitu.collectives import together
 from insitu.config import Time
-from insitu.output.files import held_steps, opened
-from insitu.output.layout import layout_of
-from insitu.output.settings import FILES, Output
-from insitu.output.staging import staging_of
-from insitu.output.variables import Variables
+from insitu.fields.files import format_of, held_steps, opened
+from insitu.fields.layout import layout_of
+from insitu.fields.settings import FILES, FieldFile
+from insitu.fields.staging import staging_of
+from insitu.fields.variables import Variables
+from insitu.fields.vtkhdf import VtkHdfFile
+from insitu.fields.zarr_store import ZarrStore
 from insitu.sampler import Sampler
 from insitu.schedule import Schedule
 from solver import Moment, Simulation
 
-__all__ = ["FieldOutput"]
+__all__ = ["FieldWriter"]
 
 _PATIENCE = 5.0  # seconds after which readers of a run that goes on see new states
 _DIVIDES = 1e-6  # relative; an interval that so many snapshots fit this well is made of them
 
 
-class FieldOutput:
+class FieldWriter:
     """Writes the fields over time that a case asks for: the state the run begins with, then snapshots as they come.
 
     A snapshot is copied on the device, from there to the host while the solver goes on, and written by a thread; the solver waits
@@ -56,7 +58,7 @@ class FieldOutput:
 
     def __init__(
         self,
-        settings: Output,
+        settings: FieldFile,
         simulation: Simulation,
         sampler: Sampler,
         schedule: Schedule,
@@ -69,8 +71,9 @@ class FieldOutput:
         self._path = folder / FILES[settings.format]
         capacity = schedule.snapshots // self._stride + 1
         self._layout = layout_of(settings, simulation, self._variables.all, capacity)
-        self._steps = held_steps(self._path, self._layout.comm, simulation.step)
-        self._file = opened(settings.format, self._path, self._layout, len(self._steps))
+        self._format = format_of(settings.format)
+        self._file: VtkHdfFile | ZarrStore | None = None
+        self._steps: list[int] = []
         self._staging = staging_of(simulation, self._variables, self._layout)
         self._batch: list[Moment] = []
         self._seen, self._shown_at = sampler.taken, 0.0
@@ -85,6 +88,9 @@ class FieldOutput:
 
     def beside(self, moments: Iterator[Moment]) -> Iterator[Moment]:
         """Write what the sampler takes while it goes on with the simulation; its moments are passed on."""
+        self._steps = held_steps(self._path, self._layout.comm, self._simulation.step)
+        self._file = opened(self._format, self._path, self._layout, len(self._steps))
+        self._seen, self._shown_at = self._sampler.taken, time.monotonic()
         if not self._steps:
             self._take(as_torch(self._simulation.u).reshape(-1), self._simulation.moment)
         for moment in moments:
@@ -96,16 +102,28 @@ class FieldOutput:
 
     def flush(self) -> None:
         """Write all that was taken and let readers see it, before a checkpoint for instance; all ranks call it."""
+        with together(self._layout.comm):
+            self._wait()
         self._hand_over()
         with together(self._layout.comm):
             self._wait()
-        self._show()
+        with together(self._layout.comm):
+            self._show()
 
     def truncate(self, step: int) -> None:
         """Drop the states after a step; all ranks call it."""
         self.flush()
-        del self._steps[bisect.bisect_right(self._steps, step) :]
-        self._show()
+        self._forget_after(step)
+        with together(self._layout.comm):
+            self._show()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint has of the file: nothing but that its states are on the disk; all ranks call it."""
+        self.flush()
+        return {"states": len(self._steps)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Do nothing: `beside` continues the file from where the simulation stands."""
 
     def finish(self, step: int, has_failed: bool = False) -> dict[str, Any]:
         """End the file with the last state at or before a step, and return what it is for the report; all ranks call it.
@@ -115,12 +133,16 @@ class FieldOutput:
         if has_failed:
             with contextlib.suppress(Exception):  # the failure is what is to be told
                 self._wait()
-                del self._steps[bisect.bisect_right(self._steps, step) :]
+                if self._file is not None and not self._file.is_exchanged:
+                    self._hand_over()
+                    self._wait()
+                self._forget_after(step)
                 self._show()
         else:
             self.truncate(step)
         self._thread.shutdown()
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
         layout = self._layout
         state = layout.own_bytes * len(self._steps)
         return {
@@ -130,18 +152,19 @@ class FieldOutput:
             "members": layout.members,
             "bytes": state if has_failed or layout.comm is None else layout.comm.allreduce(state),
             "seconds": self.seconds,
-            "waited": self.waited,
         }
 
     def _look(self) -> None:
         """Take those of the snapshots since the last look that belong into the file."""
         first, self._seen = self._seen, self._sampler.taken
         due = [n for n in range(first + 1, self._seen + 1) if n % self._stride == 0]
-        if not due:
-            return
-        rows, moments = self._sampler.since(first)
-        for n in due:
-            self._take(rows[n - first - 1], moments[n - first - 1])
+        if due:
+            rows, moments = self._sampler.since(first)
+            for n in due:
+                self._take(rows[n - first - 1], moments[n - first - 1])
+        is_late = time.monotonic() - self._shown_at > _PATIENCE
+        if is_late and self._file is not None and not self._file.is_exchanged:
+            self._hand_over()
 
     def _take(self, row: Tensor, moment: Moment) -> None:
         """Copy a state to where the next batch is collected, and hand the batch over where it is full."""
@@ -154,7 +177,7 @@ class FieldOutput:
 
     def _hand_over(self) -> None:
         """Give the batch to the thread, once it has written the one before."""
-        if not self._batch:
+        if not self._batch or self._file is None:
             return
         self._wait()
         ready = self._staging.take(len(self._batch))
@@ -163,14 +186,23 @@ class FieldOutput:
         self._batch = []
         if self._file.is_exchanged:
             ready = functools.partial(np.asarray, self._file.arranged(ready()))
-        self._work = self._thread.submit(self._write, first, moments, ready)
+        self._work = self._thread.submit(self._write, self._file, first, moments, ready)
 
-    def _write(self, first: int, moments: list[Moment], ready: Callable[[], np.ndarray]) -> None:
+    def _write(
+        self,
+        file: VtkHdfFile | ZarrStore,
+        first: int,
+        moments: list[Moment],
+        ready: Callable[[], np.ndarray],
+    ) -> None:
         """Write a batch, in the thread, and now and then let readers see those before it."""
-        self._file.write(first, moments, ready())
+        file.write(first, moments, ready())
         if time.monotonic() - self._shown_at > _PATIENCE:
-            self._file.publish(first)
+            file.publish(first)
             self._shown_at = time.monotonic()
+
+    def _forget_after(self, step: int) -> None:
+        del self._steps[bisect.bisect_right(self._steps, step) :]
 
     def _wait(self) -> None:
         """Wait for the batch that the thread is writing.
@@ -194,10 +226,11 @@ class FieldOutput:
             self.waited += time.perf_counter() - started
 
     def _show(self) -> None:
-        self._file.publish(len(self._steps))
+        if self._file is not None:
+            self._file.publish(len(self._steps))
 
 
-def _stride(settings: Output, simulation: Simulation, schedule: Schedule, times: Time) -> int:
+def _stride(settings: FieldFile, simulation: Simulation, schedule: Schedule, times: Time) -> int:
     """Return the snapshots from one state of the file to the next.
 
     Raises
@@ -208,8 +241,8 @@ def _stride(settings: Output, simulation: Simulation, schedule: Schedule, times:
     if settings.every is not None:
         if schedule.interval is not None or settings.every % schedule.every:
             raise CaseError(
-                f"output.every must be a multiple of the {schedule.every} steps between snapshots, which are equally long, got "
-                f"{settings.every}; give output.interval, or a multiple"
+                f"fields.every must be a multiple of the {schedule.every} steps between snapshots, which are equally long, got "
+                f"{settings.every}; give fields.interval, or a multiple"
             )
         return settings.every // schedule.every
     if settings.interval is None:
@@ -221,7 +254,7 @@ def _stride(settings: Output, simulation: Simulation, schedule: Schedule, times:
     count = round(settings.interval / between)
     if count < 1 or abs(count * between - settings.interval) > _DIVIDES * settings.interval:
         raise CaseError(
-            f"output.interval must be a multiple of the time between snapshots, {between:g}, got {settings.interval:g}; match it "
+            f"fields.interval must be a multiple of the time between snapshots, {between:g}, got {settings.interval:g}; match it "
             "with sampling.interval"
         )
     return count

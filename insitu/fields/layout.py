@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from insitu.case_errors import CaseError
-from insitu.output.settings import Output
-from insitu.output.variables import Variable
+from insitu.fields.settings import FieldFile
+from insitu.fields.variables import Variable
 from solver import Equation, Simulation
 
 __all__ = ["Layout", "layout_of"]
@@ -91,7 +91,7 @@ class Layout:
 
 
 def layout_of(
-    settings: Output, simulation: Simulation, variables: tuple[Variable, ...], capacity: int
+    settings: FieldFile, simulation: Simulation, variables: tuple[Variable, ...], capacity: int
 ) -> Layout:
     """Return the layout of a simulation's field file.
 
@@ -137,13 +137,13 @@ def _holds(share: dict[str, list[int]], member: int) -> bool:
     return first <= member < end
 
 
-def _members(settings: Output, total: int) -> tuple[int, ...] | None:
+def _members(settings: FieldFile, total: int) -> tuple[int, ...] | None:
     if settings.members is None:
         return tuple(range(total)) if total else None
     for member in settings.members:
         if not 0 <= member < total:
             raise CaseError(
-                f"output.members must be numbers of an ensemble of {total} members, got {member}; count from 0"
+                f"fields.members must be numbers of an ensemble of {total} members, got {member}; count from 0"
             )
     return tuple(sorted(settings.members))
 

@@ -130,7 +130,7 @@ class Variables:
         for name in wanted:
             if name not in there:
                 raise CaseError(
-                    f"output.variables must name variables of {type(simulation.equation).__name__} here, {', '.join(there)}, got "
+                    f"fields.variables must name variables of {type(simulation.equation).__name__} here, {', '.join(there)}, got "
                     f"{name!r}; correct it"
                 )
         self._models: dict[str, FieldModel] = {}

@@ -8,15 +8,15 @@ import numpy as np
 import torch
 
 from insitu.collectives import on_first
-from insitu.output.layout import Layout
-from insitu.output.reading import Fields
-from insitu.output.vtkhdf import VtkHdfFile
-from insitu.output.zarr_store import ZarrStore
+from insitu.fields.layout import Layout
+from insitu.fields.reading import Fields
+from insitu.fields.vtkhdf import VtkHdfFile
+from insitu.fields.zarr_store import ZarrStore
 from solver import Moment
 
-__all__ = ["held_steps", "opened", "remove_fields"]
+__all__ = ["format_of", "held_steps", "opened", "remove_fields"]
 
-FieldFile = VtkHdfFile | ZarrStore
+Written = VtkHdfFile | ZarrStore
 
 _FORMATS: dict[str, type[VtkHdfFile] | type[ZarrStore]] = {"vtkhdf": VtkHdfFile, "zarr": ZarrStore}
 _HOST = torch.device("cpu")
@@ -38,12 +38,26 @@ def held_steps(path: Path, comm: Any, step: int) -> list[int]:
     return on_first(comm, read, _HOST)
 
 
-def opened(name: str, path: Path, layout: Layout, count: int) -> FieldFile:
+def format_of(name: str) -> type[VtkHdfFile] | type[ZarrStore]:
+    """Return the class that writes a format.
+
+    Raises
+    ------
+    CaseError
+        The package it needs is missing.
+    """
+    kind = _FORMATS[name]
+    kind.require()
+    return kind
+
+
+def opened(
+    kind: type[VtkHdfFile] | type[ZarrStore], path: Path, layout: Layout, count: int
+) -> Written:
     """Return a file of a format with its first ``count`` states, for more to be written; all ranks call it.
 
     What other ranks wrote, or another number of states was expected in, is copied, each rank its part.
     """
-    kind = _FORMATS[name]
     if count == 0:
         on_first(layout.comm, lambda: remove_fields(path.parent), _HOST)
         return kind(path, layout, is_new=True)

@@ -19,7 +19,7 @@ import numpy as np
 
 from insitu.case_errors import CaseError
 from insitu.collectives import together
-from insitu.output.layout import Layout
+from insitu.fields.layout import Layout
 from solver import Moment
 
 __all__ = ["VtkHdfFile"]
@@ -67,6 +67,11 @@ class VtkHdfFile:
                 self._make()
         with together(layout.comm):
             self._open()
+
+    @staticmethod
+    def require() -> None:
+        """Refuse to go on without h5py."""
+        _hdf5()
 
     @staticmethod
     def fits(path: Path, layout: Layout) -> bool:
@@ -241,6 +246,6 @@ def _hdf5() -> Any:
         import h5py
     except ImportError:
         raise CaseError(
-            "output.format vtkhdf needs the package h5py, it is not installed; pip install 'insitu[fields]', or choose zarr"
+            "fields.format vtkhdf needs the package h5py, it is not installed; pip install 'insitu[fields]', or choose zarr"
         ) from None
     return h5py

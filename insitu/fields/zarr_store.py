@@ -15,7 +15,7 @@ import numpy as np
 
 from insitu.case_errors import CaseError
 from insitu.collectives import together
-from insitu.output.layout import Layout
+from insitu.fields.layout import Layout
 from solver import Moment
 
 __all__ = ["ZarrStore"]
@@ -69,6 +69,11 @@ class ZarrStore:
         with together(layout.comm):
             if is_new and layout.rank == 0:
                 self.publish(0)
+
+    @staticmethod
+    def require() -> None:
+        """Refuse to go on without zarr."""
+        _zarr()
 
     @staticmethod
     def fits(path: Path, layout: Layout) -> bool:
@@ -249,6 +254,6 @@ def _zarr() -> Any:
         import zarr
     except ImportError:
         raise CaseError(
-            "output.format zarr needs the package zarr, it is not installed; pip install 'insitu[fields]', or choose vtkhdf"
+            "fields.format zarr needs the package zarr, it is not installed; pip install 'insitu[fields]', or choose vtkhdf"
         ) from None
     return zarr

@@ -6,13 +6,13 @@ from typing import Literal
 
 from insitu.case_errors import CaseError
 
-__all__ = ["FILES", "Output"]
+__all__ = ["FILES", "FieldFile"]
 
 FILES = {"vtkhdf": "fields.vtkhdf", "zarr": "fields.zarr"}
 
 
 @dataclass(frozen=True)
-class Output:
+class FieldFile:
     """A file of the fields over time, beside the other results of the run.
 
     Parameters
@@ -38,16 +38,16 @@ class Output:
     def __post_init__(self) -> None:
         if self.every is not None and self.interval is not None:
             raise CaseError(
-                f"output needs every or interval, got {self.every} and {self.interval}; leave one out"
+                f"fields needs every or interval, got {self.every} and {self.interval}; leave one out"
             )
         if self.every is not None and self.every < 1:
-            raise CaseError(f"output.every must be 1 or more steps, got {self.every}; correct it")
+            raise CaseError(f"fields.every must be 1 or more steps, got {self.every}; correct it")
         if self.interval is not None and not 0 < self.interval < math.inf:
             raise CaseError(
-                f"output.interval must be a positive time, got {self.interval}; give it in the equation's unit"
+                f"fields.interval must be a positive time, got {self.interval}; give it in the equation's unit"
             )
         for name, chosen in (("variables", self.variables), ("members", self.members)):
             if chosen is not None and (not chosen or len(set(chosen)) < len(chosen)):
                 raise CaseError(
-                    f"output.{name} must name at least one, each once, got {chosen}; leave it out for all"
+                    f"fields.{name} must name at least one, each once, got {chosen}; leave it out for all"
                 )

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from insitu.bridge import from_array, torch_device
-from insitu.output.layout import Layout
-from insitu.output.variables import Variables
+from insitu.fields.layout import Layout
+from insitu.fields.variables import Variables
 from solver import Simulation
 
 __all__ = ["Staging", "staging_of"]

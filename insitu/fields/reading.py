@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from insitu.case_errors import CaseError
-from insitu.output.settings import FILES
+from insitu.fields.settings import FILES
 
 __all__ = ["Fields", "find_fields"]
 

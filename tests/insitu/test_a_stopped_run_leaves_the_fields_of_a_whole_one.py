@@ -1,0 +1,37 @@
+"""A run that is stopped shows itself as unfinished, and once it has gone on its field file is that of one without a stop."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from insitu import cli
+from insitu.fields import Fields
+
+CASE = Path(__file__).parent.parent.parent / "jobs" / "burgers.yaml"
+SHORT = ["--time.steps=300", "--learning.model=DMD", "--device=Serial", "--checkpoint.steps=50"]
+
+
+@pytest.mark.parametrize("kind", ["vtkhdf", "zarr"])
+def test_the_files_are_alike(kind, tmp_path):
+    def run(name, *flags):
+        output = ["--output", str(tmp_path / name), f"--fields.format={kind}", "--fields.every=20"]
+        assert cli.main(["run", str(CASE), *output, *SHORT, *flags]) == 0
+
+    run("whole")
+    run("parts", "--time-limit=0")
+    page = (tmp_path / "parts" / "report.html").read_text()
+    assert "The run is not finished." in page and "Stopped by: time budget." in page
+    with Fields(tmp_path / "parts" / f"fields.{kind}") as fields:
+        assert 0 < len(fields) < 16
+    run("parts", "--resume")
+    assert "The run is not finished." not in (tmp_path / "parts" / "report.html").read_text()
+    with (
+        Fields(tmp_path / "whole" / f"fields.{kind}") as whole,
+        Fields(tmp_path / "parts" / f"fields.{kind}") as parts,
+    ):
+        np.testing.assert_array_equal(whole.steps, np.arange(0, 301, 20))
+        np.testing.assert_array_equal(parts.steps, whole.steps)
+        np.testing.assert_array_equal(parts.times, whole.times)
+        for n in range(16):
+            np.testing.assert_array_equal(parts.state("u", n), whole.state("u", n))
