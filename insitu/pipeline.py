@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import errno
 import functools
 import os
 from collections.abc import Iterator, Mapping
@@ -42,6 +43,8 @@ from solver import Device, DeviceError, Moment, Simulation, name_of_run, thread_
 __all__ = ["Progress", "learn", "run", "run_case"]
 
 _START = Moment(0, 0.0)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_WITHOUT_SNAPSHOTS = (DeviceError, CheckpointError, KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
 def _silent(stage: str, done: int, total: int | None) -> None:
@@ -176,16 +179,21 @@ def _ending(
         write()
         keeper.finish(stop.reason)
     except BaseException as error:
+        is_full = isinstance(error, OSError) and error.errno in _NO_ROOM
+        told = error.strerror if isinstance(error, OSError) else None
         report.fail(error)
         keeper.fail(error)
         with contextlib.suppress(OSError):  # the disk may be what failed
-            if isinstance(error, Exception) and not isinstance(
-                error, DeviceError | CheckpointError
-            ):
+            if not isinstance(error, _WITHOUT_SNAPSHOTS) and not is_full:
                 save_snapshots(folder, simulation, sampler)
             write()
         if isinstance(error, DeviceError):
             raise RuntimeError(f"the device failed during the run: {error}") from error
+        if is_full:
+            raise RuntimeError(
+                f"{folder} must have room for the results, got '{told}'; make room there and run the same command "
+                f"again, {keeper.way_on}"
+            ) from error
         raise
 
 
