@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import errno
 import functools
 import math
 import os
@@ -45,6 +46,8 @@ from solver import Device, DeviceError, Moment, Simulation, name_of_run, thread_
 __all__ = ["Progress", "learn", "run", "run_case"]
 
 _START = Moment(0, 0.0)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_WITHOUT_SNAPSHOTS = (DeviceError, CheckpointError, KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
 def _silent(stage: str, done: int, total: int | None) -> None:
@@ -199,17 +202,22 @@ def _ending(
         keeper.finish(stop.reason)
         report.show(folder, simulation)
     except BaseException as error:
+        is_full = isinstance(error, OSError) and error.errno in _NO_ROOM
+        told = error.strerror if isinstance(error, OSError) else None
         report.fail(error)
         keeper.fail(error)
         with contextlib.suppress(OSError):  # the disk may be what failed
-            if isinstance(error, Exception) and not isinstance(
-                error, DeviceError | CheckpointError
-            ):
+            if not isinstance(error, _WITHOUT_SNAPSHOTS) and not is_full:
                 save_snapshots(folder, simulation, sampler)
             write()
             report.show(folder, simulation)
         if isinstance(error, DeviceError):
             raise RuntimeError(f"the device failed during the run: {error}") from error
+        if is_full:
+            raise RuntimeError(
+                f"{folder} must have room for the results, got '{told}'; make room there and run the same command "
+                f"again, {keeper.way_on}"
+            ) from error
         raise
 
 

@@ -270,6 +270,11 @@ class Keeper:
             self._write_standing("failed", str(error) or type(error).__name__)
 
     @property
+    def way_on(self) -> str:
+        """In words, where the same command would go on."""
+        return f"it goes on from {self._last}" if self._last else "it starts from the beginning"
+
+    @property
     def _is_due_by_steps(self) -> bool:
         steps = self._settings.steps
         return steps is not None and self._simulation.step - self._saved_step >= steps
@@ -361,12 +366,9 @@ class Keeper:
         if error is not None:
             if self._is_first:
                 self._store.clean()
-            after = (
-                f"it goes on from {self._last}" if self._last else "it starts from the beginning"
-            )
             raise CheckpointError(
                 f"the checkpoint {writing.name} must be written to {self._store.folder}, got '{error}'; make room there and run "
-                f"the same command again, {after}"
+                f"the same command again, {self.way_on}"
             )
         self._last, self._cost = writing.name, writing.seconds
         self._stand("unfinished")

@@ -1,7 +1,6 @@
 """What a takeover is allowed, and what teaches its surrogate."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -14,6 +13,8 @@ __all__ = ["Control", "Trainer"]
 @runtime_checkable
 class Trainer(Protocol):
     """What learns from the pairs of states that the solver makes.
+
+    With ``state_dict`` and ``load_state_dict`` beside these, see `insitu.distributed`, a run with it can be resumed.
 
     Attributes
     ----------
@@ -32,12 +33,6 @@ class Trainer(Protocol):
         after: Float[Tensor, "batch components *points"],
     ) -> None:
         """Take a pair one interval apart, copies of this rank's block and members (a batch); learn when it likes."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return all that its learning goes on from, but for the surrogate; see `insitu.distributed`."""
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` returned."""
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ class TakeoverSettings:
         Raises
         ------
         ValueError
-            See `Takeover`.
+            See `Takeover`; also where it is to learn on several ranks.
         OSError, RuntimeError
             The weights cannot be read, or belong to another core.
         """
@@ -81,5 +81,10 @@ class TakeoverSettings:
         surrogate.to(torch_device(simulation.device)).eval()
         trainer = None
         if self._learns and self.weights is None:
+            if simulation.comm is not None:
+                raise ValueError(
+                    f"takeover: a surrogate that learns during a run does so on one rank, got {simulation.comm.size}; give "
+                    "takeover.weights, or run on one rank"
+                )
             trainer = LeastSquares(surrogate, self.first, self.pairs)
         return Takeover(simulation, surrogate, self.control, trainer, sampler)

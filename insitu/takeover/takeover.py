@@ -164,7 +164,7 @@ class Takeover:
             "solving": None if solving is None else [*solving[0], solving[1]],
             "twin": self._twin.state_dict(),
             "interval": None if self._interval is None else self._interval.state_dict(),
-            "trainer": None if self._trainer is None else self._trainer.state_dict(),
+            "trainer": None if self._trainer is None else self._resumable.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -182,7 +182,19 @@ class Takeover:
             self._interval = self._prepared(state["interval"]["dt"])
             self._interval.load_state_dict(state["interval"])
         if self._trainer is not None:
-            self._trainer.load_state_dict(state["trainer"])
+            self._resumable.load_state_dict(state["trainer"])
+        if any(entry.kind != "solved" for entry in self.decisions.entries):
+            self._proposer(self._batch())  # makes ready what its first call on ranks needs
+
+    @property
+    def _resumable(self) -> Any:
+        """The trainer, which must have a state."""
+        if not hasattr(self._trainer, "load_state_dict"):
+            raise TypeError(
+                f"takeover: expected a trainer with state_dict and load_state_dict for a checkpoint, got "
+                f"{type(self._trainer).__name__}; give it both, or write no checkpoints"
+            )
+        return self._trainer
 
     def _prepared(self, dt: float) -> Interval:
         """Return the interval of a time step; the one of an earlier call where it is the same."""
