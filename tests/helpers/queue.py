@@ -12,7 +12,7 @@ _ENDED = ("finished", "failed")
 
 
 def write_case(folder, points, steps, until):
-    """Write the shipped case with these points, training steps a sample and time, which keeps the fields it ends with."""
+    """Write the shipped case with these points, training steps a sample and time, which keeps a checkpoint of its end."""
     folder.mkdir(parents=True, exist_ok=True)
     text = CASE.read_text()
     for old, new in (
@@ -23,7 +23,7 @@ def write_case(folder, points, steps, until):
         assert old in text
         text = text.replace(old, new)
     case = folder / "case.yaml"
-    case.write_text(f"{text}checkpoint: {{seconds: 10, keep_finished: true}}\n")
+    case.write_text(f"{text}checkpoint: {{seconds: 10, steps: 1000000, keep_finished: true}}\n")
     return case
 
 
