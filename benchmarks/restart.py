@@ -1,7 +1,7 @@
 """Kill a run at random moments, resume it, and compare what it leaves with a run that nothing disturbed.
 
 For each case one run to the end; then one run after the other in which ``kill -9`` ends a random rank at a random moment between
-the beginning of its time loop and its end, and the same command again until it has finished (another kill may come to it too).
+the beginning of its time loop and its end, and the same command again, with up to five kills in all, until it has finished.
 Report, series, bases, weights and the fields of the last checkpoint must be the same bits, but for times of day and seconds.
 
     python benchmarks/restart.py --kills 20 --ranks 2 --output benchmarks/results/restart.json
@@ -49,7 +49,7 @@ BASE = {
     "device": "Serial",
     "grid": {"points": [256], "extent": [[0, TWO_PI]]},
     "learning": LEARNING,
-    "checkpoint": {"steps": 40, "keep_finished": True},
+    "checkpoint": {"steps": 25, "keep_finished": True},
 }
 BURGERS = {"class_path": "Burgers", "init_args": {"nu": 0.05}}
 FORCED = {
@@ -60,14 +60,14 @@ CASES = {
     "online training": BASE
     | {
         "equation": BURGERS,
-        "time": {"until": 2.0, "dt": 0.002},
+        "time": {"until": 1.0, "dt": 0.002},
         "sampling": {"every": 5},
         "online": {"model": SURROGATE, "warm_up": 8, "capacity": 64, "steps": 4},
     },
     "online training, StreamingPOD": BASE
     | {
         "equation": BURGERS,
-        "time": {"until": 2.0, "dt": 0.002},
+        "time": {"until": 1.0, "dt": 0.002},
         "sampling": {"every": 2, "window": 100},
         "learning": LEARNING | {"reduction": STREAM},
         "online": {"model": SURROGATE, "warm_up": 8, "capacity": 64, "every": 3, "steps": 6},
@@ -75,7 +75,7 @@ CASES = {
     "closure": BASE
     | {
         "equation": FORCED,
-        "time": {"steps": 900, "dt": 0.002},
+        "time": {"steps": 400, "dt": 0.002},
         "sampling": {"every": 3},
         "closure": {
             "model": {
@@ -90,7 +90,7 @@ CASES = {
         "grid": {"points": [64, 64], "extent": [[0, 1], [0, 1]]},
         "initial": {"class_path": "insitu.flows.DoubleShearLayer"},
         "equation": {"class_path": "NavierStokes", "init_args": {"nu": 0.001}},
-        "time": {"until": 1.0, "cfl": 0.8},
+        "time": {"until": 0.5, "cfl": 0.8},
         "sampling": {"interval": 0.01},
     },
 }
@@ -158,8 +158,8 @@ def run_killed(case, folder, ranks, seconds, chance):
         file = folder / "state.json"
         process = start(case, folder, ranks)
         before = file.stat().st_mtime_ns if file.exists() else None
-        if wait_for_loop(process, folder, before) and len(kills) < 2:
-            time.sleep(chance.uniform(0.0, 0.9 * seconds))
+        if wait_for_loop(process, folder, before) and len(kills) < 5:
+            time.sleep(chance.uniform(0.0, 0.8 * seconds))
             ids = ranks_of(process, folder)
             if process.poll() is None and ids:
                 victim = chance.randrange(len(ids))

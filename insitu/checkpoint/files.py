@@ -74,12 +74,12 @@ class Manifest:
     def of(cls, written: list[Written], **about: Any) -> "Manifest":
         """Return the manifest of what all ranks wrote."""
         files = {name: record for each in written for name, record in each.files.items()}
-        arrays = {
-            name: array | {"pieces": [each.arrays[name]["piece"] for each in written]}
-            for name, array in written[0].arrays.items()
-        }
-        for array in arrays.values():
-            del array["piece"]
+        arrays: dict[str, dict[str, Any]] = {}
+        for each in written:  # a rank may have no row of a table yet
+            for name, array in each.arrays.items():
+                about_it = {key: value for key, value in array.items() if key != "piece"}
+                known = arrays.setdefault(name, about_it | {"pieces": []})
+                known["pieces"].append(array["piece"])
         return cls(files=files, arrays=arrays, **about)
 
     def write(self, folder: Path) -> None:

@@ -31,7 +31,7 @@ def stopped(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(keeper, "_LOOK", 0.0)
         patch.setattr(stops.Stops, "reason", lambda self, spare=0.0: 4 if next(looks) == 2 else 0)
-        patch.setattr(keeper.Writing, "is_alive", property(lambda self: self.join()))
+        patch.setattr(keeper.Writing, "is_alive", property(lambda self: bool(self.join())))
         case, resolved = load_case(CASE, FLAGS)
         assert run_case(case, resolved, folder).status == "unfinished"
     assert names(folder) == ["step-20", "step-30"]
