@@ -178,9 +178,11 @@ class Closure:
         return {"evaluations": self.evaluations, "valid_until": self._valid_until, "model": model}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` returned."""
+        """Take over what `state_dict` returned; all ranks call it, and make ready what the model's first call on ranks needs."""
         self.evaluations, self._valid_until = state["evaluations"], state["valid_until"]
         self._model.module.load_state_dict(state["model"])
+        if self.evaluations:
+            self._model(as_torch(self._simulation.u))
 
     def take(self, dt: float, count: int) -> None:
         """Take ``count`` steps of length ``dt``; see `solver.Simulation.take`."""

@@ -181,6 +181,8 @@ class Takeover:
             self._interval.load_state_dict(state["interval"])
         if self._trainer is not None:
             self._trainer.load_state_dict(state["trainer"])
+        if any(entry.kind != "solved" for entry in self.decisions.entries):
+            self._proposer(self._batch())  # makes ready what its first call on ranks needs
 
     def _prepared(self, dt: float) -> Interval:
         """Return the interval of a time step; the one of an earlier call where it is the same."""
