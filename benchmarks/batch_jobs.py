@@ -11,7 +11,7 @@ they share the cores:
 - "PBS, stopped in time": the script tells the run when it has to stop, which it does with a checkpoint;
 - "PBS, killed": the run believes that it has hours, so that SIGTERM at the walltime ends it;
 - "Slurm, signalled": SIGUSR1 some seconds before the end;
-- "Slurm, killed": that signal comes too late, SIGTERM at the walltime ends it.
+- "Slurm, signalled late or killed": the signal is asked for one second before the end, and may come a minute early.
 
 ``--trials`` takes some of them, whose rows replace those in the file. ``differences`` counts what in report, series, bases,
 weights and the final fields has other bits than without interruption.
@@ -19,6 +19,7 @@ weights and the final fields has other bits than without interruption.
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -31,7 +32,7 @@ TRIALS = {
     "PBS, stopped in time": ["--site=pbs", "--margin=20"],
     "PBS, killed": ["--site=pbs", "--margin=5", *KILLED],
     "Slurm, signalled": ["--site=slurm", "--margin=20"],
-    "Slurm, killed": ["--site=slurm", "--margin=1", *KILLED],
+    "Slurm, signalled late or killed": ["--site=slurm", "--margin=1", *KILLED],
 }
 
 
@@ -59,6 +60,7 @@ def main():
         "case": "jobs/burgers_online.yaml on 512 points, 4 training steps a sample, 2 ranks on 2 emulated nodes",
         "scheduler": version.stdout.strip(),
         "walltime": 60 * given.minutes,
+        "conditions": f"{os.cpu_count()} cores, load average {os.getloadavg()[2]:.0f}",
         "uninterrupted_seconds": round(seconds, 1),
         "rows": [*(row for row in earlier if row["trial"] not in given.trials), *rows],
     }

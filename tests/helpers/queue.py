@@ -53,7 +53,7 @@ def await_end(run, reference, limit=1800):
     return {
         "status": _status(run),
         "jobs": len(log),
-        "began_at": [line.partition(": ")[2].split()[-1:] for line in log],
+        "began_at_step": [_newest(line.partition(": ")[2].split()) for line in log],
         "seconds": round(time.mktime(ended) - time.mktime(began)),
         "differences": len(differences(run, reference)),
     }
@@ -64,3 +64,7 @@ def _status(run):
         return json.loads((run / "state.json").read_text())["status"]
     except (OSError, ValueError):
         return None
+
+
+def _newest(checkpoints):
+    return max((int(name.split("-")[1]) for name in checkpoints), default=0)
