@@ -339,8 +339,29 @@ def application():
     )
 
 
+def batch():
+    result = read("batch_jobs")
+    rows = [
+        [
+            row["trial"],
+            str(row["jobs"]),
+            ", ".join(str(step) for step in row["began_at_step"]),
+            row["status"],
+            str(row["differences"]),
+        ]
+        for row in result["rows"]
+    ]
+    header = ["end of each job", "jobs", "began at step", "status", "differences"]
+    return (
+        f"{markdown(header, rows)}\n\nRuns of {result['case']} with walltimes of {result['walltime']} s under "
+        f"{result['scheduler']}, whose commands for Torque stand for PBS. Differences: values in report, series, bases, "
+        f"weights and final fields with other bits than those of a run without interruption. {result['conditions'].capitalize()}."
+    )
+
+
 TABLES = (
     application,
+    batch,
     forecast,
     n_waves,
     pdebench,

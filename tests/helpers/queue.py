@@ -12,7 +12,7 @@ _ENDED = ("finished", "failed")
 
 
 def write_case(folder, points, steps, until):
-    """Write the shipped case with these points, training steps a sample and time, which keeps the fields it ends with."""
+    """Write the shipped case with these points, training steps a sample and time, which keeps a checkpoint of its end."""
     folder.mkdir(parents=True, exist_ok=True)
     text = CASE.read_text()
     for old, new in (
@@ -23,7 +23,7 @@ def write_case(folder, points, steps, until):
         assert old in text
         text = text.replace(old, new)
     case = folder / "case.yaml"
-    case.write_text(f"{text}checkpoint: {{seconds: 10, keep_finished: true}}\n")
+    case.write_text(f"{text}checkpoint: {{seconds: 10, steps: 1000000, keep_finished: true}}\n")
     return case
 
 
@@ -53,7 +53,7 @@ def await_end(run, reference, limit=1800):
     return {
         "status": _status(run),
         "jobs": len(log),
-        "began_at": [line.partition(": ")[2].split()[-1:] for line in log],
+        "began_at_step": [_newest(line.partition(": ")[2].split()) for line in log],
         "seconds": round(time.mktime(ended) - time.mktime(began)),
         "differences": len(differences(run, reference)),
     }
@@ -64,3 +64,7 @@ def _status(run):
         return json.loads((run / "state.json").read_text())["status"]
     except (OSError, ValueError):
         return None
+
+
+def _newest(checkpoints):
+    return max((int(name.split("-")[1]) for name in checkpoints), default=0)

@@ -25,7 +25,7 @@ if [ -n "$member" ]; then
 fi
 read -ra launch <<< "${INSITU_LAUNCHER:-mpirun -n 16 -ppn 8 -hostfile $COBALT_NODEFILE}"
 
-flags=(--time-limit "$((limit - margin - SECONDS))" "${flags[@]}")
+export INSITU_JOB_END_TIME=$(($(date +%s) + limit - margin - SECONDS))
 number=${INSITU_RESUBMISSION:-0} job=$COBALT_JOBID
 submit_again() { qsub --env "INSITU_RESUBMISSION=$((number + 1))" "$script"; }
 shopt -s nullglob

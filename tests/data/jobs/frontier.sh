@@ -30,9 +30,9 @@ fi
 launch=(srun --nodes=2 --ntasks=16 --ntasks-per-node=8 --cpus-per-task=7
   --gpus-per-task=1 --gpu-bind=closest)
 
-# Slurm sends SIGUSR1 up to a minute early, perhaps before the run can take it: until then it is ignored, and the run is told how
-# long it has, too.
-flags=(--time-limit "$((limit - margin - SECONDS))" "${flags[@]}")
+# Slurm sends SIGUSR1 up to a minute early, perhaps before the run can take it: until then it is ignored, and the run is told when
+# it has to stop, too.
+export INSITU_JOB_END_TIME=$(($(date +%s) + limit - margin - SECONDS))
 # shellcheck disable=SC2016
 launch+=(bash -c 'trap "" USR1; exec "$@"' rank)
 number=${SLURM_RESTART_COUNT:-0} job=$SLURM_JOB_ID
