@@ -61,6 +61,21 @@ def measured(program, folder, ranks, rounds):
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+def summary(rows, rounds, load):
+    for row in rows:
+        for kind in ("", "cpu_"):
+            alone, coupled = row[f"alone_{kind}us"], row[f"coupled_{kind}us"]
+            row[f"{kind}added"] = coupled / alone - 1
+            row[f"snapshot_{kind}us"] = (coupled - alone) * row["every"]
+    return {
+        "benchmark": "application_overhead",
+        "cpu": cpu(),
+        "rounds": rounds,
+        "load_average": load,
+        "rows": rows,
+    }
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
@@ -77,18 +92,7 @@ def main():
         ]
     finally:
         shutil.rmtree(folder)
-    for row in rows:
-        for kind in ("", "cpu_"):
-            alone, coupled = row[f"alone_{kind}us"], row[f"coupled_{kind}us"]
-            row[f"{kind}added"] = coupled / alone - 1
-            row[f"snapshot_{kind}us"] = (coupled - alone) * row["every"]
-    result = {
-        "benchmark": "application_overhead",
-        "cpu": cpu(),
-        "rounds": options.rounds,
-        "load_average": os.getloadavg()[0],
-        "rows": rows,
-    }
+    result = summary(rows, options.rounds, os.getloadavg()[0])
     if options.output:
         options.output.write_text(json.dumps(result, indent=2) + "\n")
 
