@@ -135,6 +135,7 @@ def run_case(
             _pass_on, learning.reduction, sampler, schedule.snapshots, comm
         )
         keeper.attach(simulation, sampler, ledger, learning.reduction, online, driver, fields)
+        scalars.start(online, driver)
 
     end = _ending(
         keeper, report, folder, simulation, sampler, ledger, online, driver, fields, scalars
