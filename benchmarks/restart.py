@@ -1,7 +1,7 @@
 """Kill a run at random moments, resume it, and compare what it leaves with a run that nothing disturbed.
 
 For each case one run to the end; then one run after the other in which ``kill -9`` ends a random rank at a random moment between
-the beginning of its time loop and its end, and the same command again until it has finished (up to four more kills may come to it too).
+the beginning of its time loop and its end, and the same command again, with up to five kills in all, until it has finished.
 Report, series, bases, weights and the fields of the last checkpoint must be the same bits, but for times of day and seconds.
 
     python benchmarks/restart.py --kills 20 --ranks 2 --output benchmarks/results/restart.json

@@ -3,8 +3,8 @@
 import contextlib
 import copy
 import itertools
-from collections.abc import Container, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from insitu.reduction import POD
 from insitu.timing import Ledger
 from insitu.training import Progress, TrainingRecord
 
-__all__ = ["Forecast", "SplitResult", "evaluate_split", "fit"]
+__all__ = ["Forecast", "Lessons", "SplitResult", "evaluate_split", "fit"]
 
 
 @dataclass
@@ -68,6 +68,51 @@ class SplitResult:
     forecasts: dict[str, Forecast]
 
 
+class Lessons:
+    """The fits that are done, which a resumed run need not do again.
+
+    Parameters
+    ----------
+    pause
+        Called after each of them, on all ranks.
+    """
+
+    def __init__(self, pause: Callable[[], None] = lambda: None):
+        self.pause = pause
+        self._done: dict[str, dict[str, Any]] = {}
+
+    def __len__(self) -> int:
+        """Return how many are done."""
+        return len(self._done)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the record and the model of each, the same on every rank."""
+        return dict(self._done)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` returned."""
+        self._done = dict(state)
+
+    def fit(
+        self,
+        name: str,
+        model: Forecaster,
+        series: Float[Tensor, "time rank"],
+        progress: Progress | None,
+        comm: Any,
+    ) -> TrainingRecord | None:
+        """Fit a model as `fit` does, or give it the state that the fit of that name had."""
+        if name in self._done:
+            record, state = self._done[name]["record"], self._done[name]["model"]
+            model.load_state_dict(state)
+            return None if record is None else TrainingRecord(**record)
+        made = fit(model, series, progress, comm)
+        record = None if made is None else asdict(made)
+        self._done[name] = {"record": record, "model": model.state_dict()}
+        self.pause()
+        return made
+
+
 def evaluate_split(
     split: str,
     snapshots: Float[Tensor, "time dof"],
@@ -77,6 +122,7 @@ def evaluate_split(
     ledger: Ledger,
     progress: Progress | None = None,
     comm: Any = None,
+    lessons: Lessons | None = None,
 ) -> SplitResult:
     """Fit copies of the reduction and of each model, and forecast from ``train`` on.
 
@@ -96,6 +142,8 @@ def evaluate_split(
         Called after each epoch of an iterative training, on rank 0.
     comm : mpi4py.MPI.Comm, optional
         The ranks that share the field; all of them call this. None: this one has all of it.
+    lessons
+        Fits that need not be done again.
 
     Raises
     ------
@@ -109,11 +157,12 @@ def evaluate_split(
         coefficients = basis.transform(snapshots)
         floor = basis.field_error(coefficients[train:], snapshots[train:])
     result = SplitResult(basis, coefficients, train, floor, {})
+    lessons = lessons or Lessons()
     with _one_thread():
-        for model in models:
-            fitted = copy.deepcopy(model)
+        for number, model in enumerate(models):
+            fitted, name = copy.deepcopy(model), f"{split} {number}"
             with ledger.stage("training"):
-                record = fit(fitted, coefficients[:train], progress, comm)
+                record = lessons.fit(name, fitted, coefficients[:train], progress, comm)
             with ledger.stage("rollout"):
                 result.forecasts[_unused_name(model, result.forecasts)] = _forecast(
                     fitted, result, snapshots[train:], record, comm

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import errno
 import functools
 import math
 import os
@@ -20,7 +21,7 @@ from insitu.closure import Closure
 from insitu.config import Case, CaseError, Learning, load_case
 from insitu.ensembles import require_whole_members, trajectories
 from insitu.fields.writer import FieldWriter
-from insitu.forecasting import SplitResult, evaluate_split
+from insitu.forecasting import Lessons, SplitResult, evaluate_split
 from insitu.online.run import OnlineRun
 from insitu.reduction import POD, StreamingPOD
 from insitu.report import (
@@ -45,6 +46,8 @@ from solver import Device, DeviceError, Moment, Simulation, name_of_run, thread_
 __all__ = ["Progress", "learn", "run", "run_case"]
 
 _START = Moment(0, 0.0)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_WITHOUT_SNAPSHOTS = (DeviceError, CheckpointError, KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
 def _silent(stage: str, done: int, total: int | None) -> None:
@@ -134,7 +137,10 @@ def run_case(
         sampler.on_turn = functools.partial(
             _pass_on, learning.reduction, sampler, schedule.snapshots, comm
         )
-        keeper.attach(simulation, sampler, ledger, learning.reduction, online, driver, fields)
+        lessons = Lessons(functools.partial(keeper.look, "learning"))
+        keeper.attach(
+            simulation, sampler, ledger, learning.reduction, online, driver, lessons, fields
+        )
         scalars.start(online, driver)
 
     end = _ending(
@@ -148,12 +154,12 @@ def run_case(
                 keeper.look("time loop")
             loop.steps = simulation.step
             loop.sampled = sampler.taken * sampler.snapshot_bytes
-            keeper.save_if_worth("learning")
+            keeper.end_loop()
         with ledger.stage("check"):
             sampler.check(simulation)
-        watched = keeper.watched(progress)
-        results = learn(learning, sampler.snapshots, report, ledger, watched, comm)
-        learn_fields(case.learning, simulation, sampler, report, folder, ledger, watched)
+        alone, together = keeper.watched(progress), keeper.watched(progress, by_all=True)
+        results = learn(learning, sampler.snapshots, report, ledger, alone, comm, lessons)
+        learn_fields(case.learning, simulation, sampler, report, folder, ledger, together)
         scalars.trained(report.learning, report.surrogates)
         with ledger.stage("report"):
             save_field(folder, simulation, sampler, ledger)
@@ -195,17 +201,22 @@ def _ending(
         keeper.finish(stop.reason)
         report.show(folder, simulation)
     except BaseException as error:
+        is_full = isinstance(error, OSError) and error.errno in _NO_ROOM
+        told = error.strerror if isinstance(error, OSError) else None
         report.fail(error)
         keeper.fail(error)
         with contextlib.suppress(OSError):  # the disk may be what failed
-            if isinstance(error, Exception) and not isinstance(
-                error, DeviceError | CheckpointError
-            ):
+            if not isinstance(error, _WITHOUT_SNAPSHOTS) and not is_full:
                 save_snapshots(folder, simulation, sampler)
             write()
             report.show(folder, simulation)
         if isinstance(error, DeviceError):
             raise RuntimeError(f"the device failed during the run: {error}") from error
+        if is_full:
+            raise RuntimeError(
+                f"{folder} must have room for the results, got '{told}'; make room there and run the same command "
+                f"again, {keeper.way_on}"
+            ) from error
         raise
 
 
@@ -216,6 +227,7 @@ def learn(
     ledger: Ledger,
     progress: Progress = _silent,
     comm: Any = None,
+    lessons: Lessons | None = None,
 ) -> dict[str, SplitResult]:
     """Evaluate each split of the snapshots (time, dof of this rank), on their device, and report it."""
     train = int(len(snapshots) * settings.train_fraction)
@@ -227,7 +239,7 @@ def learn(
             progress(f"training, {split} split, epochs", epoch + 1, None)
 
         results[split] = evaluate_split(
-            split, snapshots, train, settings.reduction, models, ledger, tell, comm
+            split, snapshots, train, settings.reduction, models, ledger, tell, comm, lessons
         )
         report.add_split(split, results[split])
     return results

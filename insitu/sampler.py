@@ -178,7 +178,8 @@ class Sampler:
         self, simulation: Simulation, dt: float, count: int, most: int | None = None
     ) -> Iterator[Moment]:
         """Advance the simulation by ``count`` steps of ``dt`` as `follow` does, for drivers that plan the steps themselves."""
-        most = min(most or _BURST_WORK, max(1, _BURST_WORK // simulation.work))
+        work = int(simulation.work * simulation.discretization.effort)
+        most = min(most or _BURST_WORK, max(1, _BURST_WORK // work))
         while count:
             self._turn_if_full()
             to_next = most - simulation.step % most

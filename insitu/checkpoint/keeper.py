@@ -3,7 +3,7 @@
 import contextlib
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sized
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +54,11 @@ class Stateful(Protocol):
 
     def load_state_dict(self, state: Any) -> None:
         """Take over a state, with this rank's part of what ranks share; all ranks call it."""
+
+
+@runtime_checkable
+class Learnt(Stateful, Sized, Protocol):
+    """What has been learnt so far, by number."""
 
 
 class Keeper:
@@ -116,6 +121,7 @@ class Keeper:
         self._last: str | None = self.found
         self._writing: Writing | None = None
         self._cost, self._stage = 0.0, "setup"
+        self._stages: list[dict[str, Any]] | None = None
         self._calls, self._apart, self._looked = 0, 1, time.monotonic()
         self._saved = self._looked
         self._parts: dict[str, Stateful] = {}
@@ -128,6 +134,7 @@ class Keeper:
         reduction: Any,
         online: Stateful | None,
         driver: Stateful | None,
+        lessons: Learnt,
         fields: Stateful | None = None,
     ) -> None:
         """Say which parts have a state, and set them to the checkpoint's where the run goes on from one."""
@@ -141,9 +148,11 @@ class Keeper:
             "online": online,
             "driver": driver,
             "fields": fields,
+            "lessons": lessons,
             "random": RandomNumbers(torch_device(simulation.device)),
         }
         self._parts = {name: part for name, part in parts.items() if part is not None}
+        self._lessons = lessons
         if self._is_first and self.found is None:
             self._store.prune(0)
         if self.found is not None and self._manifest is not None:
@@ -188,9 +197,14 @@ class Keeper:
         if self._writing is None and (due or self._is_due_by_steps):
             self._save()
 
-    def save_if_worth(self, stage: str) -> None:
-        """Write a checkpoint between two stages, where losing the one before would cost more than a part of the interval."""
-        self._stage = stage
+    def end_loop(self) -> None:
+        """Write a checkpoint where going back to the one before would cost more than a part of the interval.
+
+        The stages of the ledger that come now will all be done again by a run that goes on from a later one.
+        """
+        self._stage = "learning"
+        with self._ledger.aside():
+            self._stages = self._ledger.state_dict()
         by_steps = self._settings.steps is not None
         passed, seconds = time.monotonic() - self._saved, self._settings.seconds
         (due,) = self._largest(seconds is not None and passed >= _WORTH * seconds)
@@ -199,11 +213,14 @@ class Keeper:
             self._save()
         self._stand("unfinished")
 
-    def watched(self, progress: Progress) -> Progress:
-        """Return a progress that also looks whether to stop, while only the first rank has something to do."""
+    def watched(self, progress: Progress, by_all: bool = False) -> Progress:
+        """Return a progress that also looks whether to stop; shown by all ranks together, or by the first that works alone."""
 
         def show(stage: str, done: int, total: int | None) -> None:
             progress(stage, done, total)
+            if by_all:
+                self.look("learning")
+                return
             reason = self.stops.reason(self._cost)
             if self._is_first and reason:
                 raise Stopped(REASONS[reason - 1])
@@ -250,6 +267,11 @@ class Keeper:
             self._write_standing("failed", str(error) or type(error).__name__)
 
     @property
+    def way_on(self) -> str:
+        """In words, where the same command would go on."""
+        return f"it goes on from {self._last}" if self._last else "it starts from the beginning"
+
+    @property
     def _is_due_by_steps(self) -> bool:
         steps = self._settings.steps
         return steps is not None and self._simulation.step - self._saved_step >= steps
@@ -293,13 +315,15 @@ class Keeper:
     def _save(self) -> None:
         """Copy the state, and begin to write it."""
         simulation = self._simulation
-        name = f"step-{simulation.step}"
+        learnt = len(self._lessons)
+        name = f"step-{simulation.step}" + (f"-learning-{learnt}" if learnt else "")
         if name == self._last:
             return
         with self._ledger.aside():
             if not simulation.is_finite():
                 self._sampler.check(simulation)
             state = {each: part.state_dict() for each, part in self._parts.items()}
+            state["ledger"] = self._stages or state["ledger"]
             packed = pack(state, self._layout)
         about = {
             "step": simulation.step,
@@ -337,12 +361,9 @@ class Keeper:
         if error is not None:
             if self._is_first:
                 self._store.clean()
-            after = (
-                f"it goes on from {self._last}" if self._last else "it starts from the beginning"
-            )
             raise CheckpointError(
                 f"the checkpoint {writing.name} must be written to {self._store.folder}, got '{error}'; make room there and run "
-                f"the same command again, {after}"
+                f"the same command again, {self.way_on}"
             )
         self._last, self._cost = writing.name, writing.seconds
         self._stand("unfinished")

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -113,6 +114,8 @@ def _taken_apart(
             _taken_apart(each, f"{name}.{n}", layout, parts, local) for n, each in enumerate(value)
         ]
         return made if isinstance(value, list) else tuple(made)
+    if isinstance(value, np.generic):
+        return value.item()
     if not isinstance(value, (Tensor, *_PLAIN)):
         raise TypeError(
             f"checkpoint: expected tensors, numbers, texts, lists and mappings in a state, got {type(value).__name__} as "

@@ -32,9 +32,12 @@ class Discretization(ABC):
     fields : dict of str to Memory
         Auxiliary fields by name, shape ``([members,] components, *points)``, on the device: write them as you like between two
         advances, from a model for instance; steps that follow read them.
+    effort : float
+        About how many times as long as an explicit scheme a step takes, for those who choose how many to take at once.
     """
 
     fields: "Mapping[str, Memory]" = {}
+    effort: float = 1.0
 
     @abstractmethod
     def march(

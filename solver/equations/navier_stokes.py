@@ -138,6 +138,8 @@ class StaggeredScheme(Discretization):
         Of the pressure, in each stage of the last step.
     """
 
+    effort = 64.0
+
     def __init__(
         self, device: Device, grid: Grid, equation: NavierStokes, method: Method, dtype: str
     ):

@@ -5,6 +5,8 @@ import json
 import numpy as np
 import torch
 
+from insitu import figures
+
 
 def flat(value, key=""):
     """Yield (path, leaf) of nested values; seconds left out."""
@@ -57,3 +59,11 @@ def differences(one, other):
     """Return the paths at which the contents of two run directories are not the same bits."""
     mine, its = contents(one), contents(other)
     return [key for key in sorted(mine.keys() | its.keys()) if mine.get(key) != its.get(key)]
+
+
+def leave_figures_out(monkeypatch):
+    """Let runs draw nothing, which takes most of the time of small ones."""
+    monkeypatch.setattr("insitu.report.draw_evolution", lambda *_: None)
+    monkeypatch.setattr("insitu.report.draw_mode_shapes", lambda *_: None)
+    for name in filter(lambda name: name.startswith("draw_"), dir(figures)):
+        monkeypatch.setattr(figures, name, lambda *_: None)

@@ -5,7 +5,7 @@ import resource
 from pathlib import Path
 
 import pytest
-from helpers.runs import differences
+from helpers.runs import differences, leave_figures_out
 
 import insitu
 from insitu.checkpoint import CheckpointError, files, keeper
@@ -39,6 +39,7 @@ def little_room(monkeypatch):
             resource.setrlimit(resource.RLIMIT_FSIZE, soft)
 
     with monkeypatch.context() as patch:
+        leave_figures_out(patch)
         patch.setattr("insitu.checkpoint.writing.write", write_with_little)
         patch.setattr(keeper, "_LOOK", 0.0)
         patch.setattr(keeper.Writing, "is_alive", property(lambda self: bool(self.join())))

@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from helpers.runs import differences
+from helpers.runs import differences, leave_figures_out
 
 from insitu import cli
 
@@ -21,6 +21,13 @@ def run(folder, *flags):
 
 def standing(folder):
     return json.loads((folder / "state.json").read_text())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_figures():
+    with pytest.MonkeyPatch.context() as patch:
+        leave_figures_out(patch)
+        yield
 
 
 @pytest.fixture(scope="module")

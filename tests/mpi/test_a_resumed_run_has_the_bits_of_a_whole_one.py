@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 import yaml
-from helpers.runs import differences, fields
+from helpers.runs import differences, fields, leave_figures_out
 
 from insitu.checkpoint import keeper, stops
 from insitu.config import load_case
@@ -81,6 +81,33 @@ CLOSED = LINE | {
     },
     "closure": {"model": CORRECTION, "every": 5},
 }
+LEARNT = LINE | {
+    "learning": {
+        "model": {
+            "class_path": "insitu.models.LSTM",
+            "init_args": {"hidden": 4, "layers": 1, "training": {"epochs": 3}},
+        }
+    },
+    "time": {"steps": 30},
+}
+TAKEN = LINE | {
+    "initial": "gaussian",
+    "equation": {
+        "class_path": "AdvectionDiffusion",
+        "init_args": {"diffusivity": 0.02, "velocity": [1.0]},
+    },
+    "time": {"steps": 3000, "dt": 0.0005},
+    "sampling": {"every": 50},
+    "takeover": {
+        "steps": 16,
+        "core": {
+            "class_path": "insitu.surrogates.PatchCore",
+            "init_args": {"components": 1, "axes": 1, "reach": 4, "rank": 4, "degree": 1},
+        },
+        "first": 8,
+        "pairs": 16,
+    },
+}
 CASES = {
     "line": LINE,
     "channel": CHANNEL,
@@ -88,18 +115,17 @@ CASES = {
     "chaos": CHAOS,
     "trained": TRAINED,
     "closed": CLOSED,
+    "learnt": LEARNT,
+    "taken": TAKEN,
 }
+STOPS = {name: 5 for name in CASES} | {"learnt": 14, "taken": 14}  # the look at which to stop
 
 
 @pytest.fixture
 def run(shared_path, monkeypatch):
     """Run a case on the ranks of a communicator, stopped at one of its moments where that is given."""
     monkeypatch.setattr(keeper, "_LOOK", 0.0)
-    for name in ("draw_field", "save_split"):
-        kept = {"save_split": save_basis}.get(name, lambda *_: None)
-        monkeypatch.setattr(f"insitu.pipeline.{name}", kept)
-    monkeypatch.setattr("insitu.report.figures.draw_stage_times", lambda *_: None)
-    monkeypatch.setattr("insitu.report.figures.draw_online", lambda *_: None)
+    leave_figures_out(monkeypatch)
 
     def start(name, folder, comm, stop=None):
         file = shared_path / f"{os.getpid()}.yaml"
@@ -116,18 +142,15 @@ def run(shared_path, monkeypatch):
     return start
 
 
-def save_basis(folder, simulation, moments, result, ledger):
-    if simulation.ranks.rank == 0:
-        np.savez(folder / "basis.npz", values=result.basis.singular_values_.numpy())
-
-
 @pytest.mark.ranks(1, 2)
 @pytest.mark.parametrize("name", CASES)
 def test_on_the_same_ranks(comm, run, shared_path, name):
+    if name == "taken" and comm.size > 1:
+        pytest.skip("a surrogate that learns during a takeover does so on one rank")
     whole = run(name, "whole", comm)
-    stopped = run(name, "stopped", comm, 5)
+    stopped = run(name, "stopped", comm, STOPS[name])
     assert stopped.status == "unfinished"
-    assert 0 < stopped.simulation["steps"] < whole.simulation["steps"]
+    assert 0 < stopped.simulation["steps"] < whole.simulation["steps"] + (name == "learnt")
     assert run(name, "stopped", comm).status == "finished"
     assert differences(shared_path / "whole", shared_path / "stopped") == []
 
