@@ -39,29 +39,14 @@ class Scalars:
         self._looked_at, self._step, self._folder = time.perf_counter(), 0, folder
         self._is_open = False
 
-    def beside(
-        self,
-        moments: Iterator[Moment],
-        online: OnlineRun | None = None,
-        driver: Takeover | Closure | None = None,
-    ) -> Iterator[Moment]:
-        """Log while the simulation goes on, from where it stands; its moments are passed on.
+    def start(self, online: OnlineRun | None, driver: Takeover | Closure | None) -> None:
+        """Open the loggers where the simulation stands: what was before a checkpoint is logged already.
 
         Raises
         ------
         CaseError
             The package of a logger is missing.
         """
-        self._start(online, driver)
-        for moment in moments:
-            if self._loggers and time.perf_counter() - self._looked_at > _PAUSE:
-                self._look(moment, online, driver)
-            yield moment
-        if self._loggers:
-            self._look(self._simulation.moment, online, driver)
-
-    def _start(self, online: OnlineRun | None, driver: Takeover | Closure | None) -> None:
-        """Begin where the simulation stands: what was before a checkpoint is logged already."""
         self._step = self._simulation.step
         for logger in self._loggers:
             logger.start(self._folder, self._step)
@@ -71,6 +56,20 @@ class Scalars:
             self._losses, self._looks = len(record.loss), len(record.validation)
         if isinstance(driver, Takeover):
             self._decisions = len(driver.decisions.entries)
+
+    def beside(
+        self,
+        moments: Iterator[Moment],
+        online: OnlineRun | None = None,
+        driver: Takeover | Closure | None = None,
+    ) -> Iterator[Moment]:
+        """Log while the simulation goes on; its moments are passed on."""
+        for moment in moments:
+            if self._loggers and time.perf_counter() - self._looked_at > _PAUSE:
+                self._look(moment, online, driver)
+            yield moment
+        if self._loggers:
+            self._look(self._simulation.moment, online, driver)
 
     def trained(self, learning: Mapping[str, Any], surrogates: Mapping[str, Any]) -> None:
         """Log the losses of the trainings after the run, as the report has them."""

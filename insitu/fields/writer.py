@@ -217,11 +217,6 @@ class FieldWriter:
         started, work, self._work = time.perf_counter(), self._work, None
         try:
             work.result()
-        except OSError as error:
-            raise OSError(
-                f"the fields must be written to {self._path}, got '{error.strerror or error}'; make room there, or choose "
-                "another --output"
-            ) from error
         finally:
             self.waited += time.perf_counter() - started
 
