@@ -21,6 +21,7 @@ exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "insitu"
 default_role = "py:obj"
+suppress_warnings = ["ref.python"]  # a name in a docstring that two modules have
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
