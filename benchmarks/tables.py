@@ -359,7 +359,20 @@ def batch():
     )
 
 
+def newcomer():
+    result = read("newcomer")
+    first, installed, used = (
+        result[name] / 60 for name in ("first_figure_seconds", "installed_seconds", "cpu_seconds")
+    )
+    return (
+        f"From a bare machine to the first figure: {len(result['commands'])} commands, `git clone` and that line, and "
+        f"{first:.1f} minutes, {installed:.1f} of them for the installation ({used:.1f} minutes of a core in all; "
+        f"{result['cores']} cores, load average {result['load'][0]:.1f}, a package index nearby)."
+    )
+
+
 TABLES = (
+    newcomer,
     application,
     batch,
     forecast,
@@ -377,7 +390,10 @@ TABLES = (
 )
 
 
-PAGES = (ROOT / "README.md", ROOT / "docs" / "measurements.md")
+PAGES = (
+    ROOT / "README.md",
+    *(ROOT / "docs" / name for name in ("first_run.md", "measurements.md")),
+)
 
 
 def main():

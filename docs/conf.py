@@ -21,12 +21,13 @@ exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "insitu"
 default_role = "py:obj"
+suppress_warnings = ["ref.python"]  # a name in a docstring that two modules have
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 napoleon_google_docstring = False
-napoleon_use_ivar = True
+napoleon_custom_sections = [("Attributes", "params_style")]
 napoleon_use_rtype = False
 
 myst_heading_anchors = 4

@@ -89,15 +89,16 @@ errors
 # %%
 x, times = grid.axes()[0], [moment.time for moment in sampler.moments]
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.6), layout="constrained")
-picture = left.pcolormesh(x, times, snapshots.cpu(), cmap="RdBu_r", rasterized=True)
-left.axhline(times[seen], color="black", linewidth=1)
+picture = left.pcolormesh(x, times, snapshots.cpu(), cmap="magma", rasterized=True)
+left.axhline(times[seen], color="white", linewidth=1)
 left.set(xlabel="x", ylabel="t", title="u; models know what is below the line")
 figure.colorbar(picture, ax=left)
-right.plot(x, truth[-1].cpu(), color="black", label="solver")
+ahead = len(truth) // 2
+right.plot(x, truth[ahead].cpu(), color="black", label="solver")
 for name, field in forecasts.items():
-    right.plot(x, field[-1].cpu(), "--", label=f"{name}, error {errors[name]:.2f} over the span")
-right.set(xlabel="x", title=f"t = {times[-1]:g}, {len(truth)} steps ahead")
-legend = right.legend(fontsize=8)
+    right.plot(x, field[ahead].cpu(), "--", label=f"{name}, {errors[name]:.2f}")
+right.set(xlabel="x", title=f"t = {times[seen + ahead]:g}, {ahead + 1} snapshots ahead")
+legend = figure.legend(title="error over the span", loc="outside right upper")
 
 # %% [markdown]
 # The equation is linear, so a linear model of enough modes has an easy task here, and a network none of its strengths. What

@@ -1,15 +1,18 @@
 """The guide lists the keys, classes and messages that the code has, with the code's own words."""
 
+import importlib
 import importlib.util
 import inspect
 import json
 import re
+import sys
 
 import pytest
 from helpers.messages import pattern, texts
 from helpers.pages import GUIDE, ROOT, blocks
 from torch import nn
 
+import insitu
 import insitu.models
 import insitu.online
 import insitu.reduction
@@ -47,7 +50,7 @@ def test_every_part_of_a_case_has_its_table():
         | public(insitu.online, insitu.online.Split)
         | (public(insitu.surrogates, nn.Module) - {insitu.surrogates.Surrogate})
     )
-    written = case_keys.described(CASES.read_text()) | case_keys.described(EQUATIONS.read_text())
+    written = set().union(*(case_keys.described(page.read_text()) for page in GUIDE))
     missing = {*case_keys.parts(), *nameable} - BY_HAND - written
     assert not missing
 
@@ -103,6 +106,18 @@ def test_what_set_env_says_is_quoted_right():
     (line,) = re.findall(r"^set_env\.sh: .*", TROUBLES, re.MULTILINE)
     for part in re.split(r"Python \d+\.\d+\.\d+", line):
         assert part.strip() in script
+
+
+def test_every_public_name_is_in_the_reference():
+    pages = "\n".join(page.read_text() for page in (ROOT / "docs" / "api").glob("*.md"))
+    modules = re.findall(r"automodule:: ([\w.]+)", pages)
+    listed = {id(vars(sys.modules[m])[name]) for m in modules for name in public_names(m)}
+    shown = {f"insitu.{name}": getattr(insitu, name) for name in insitu.__all__}
+    assert not [name for name, thing in shown.items() if id(thing) not in listed]
+
+
+def public_names(module):
+    return importlib.import_module(module).__all__
 
 
 def test_json_is_json():

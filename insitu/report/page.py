@@ -97,11 +97,10 @@ def _parts(folder: Path, report: Mapping[str, Any], state: Mapping[str, Any]) ->
 
 
 def _title(case: Mapping[str, Any]) -> str:
-    """Return the equation and the grid of a run."""
-    if not case:
-        return "A run"
-    points = " × ".join(map(str, case["grid"]["points"]))
-    return f"{case['equation']['class_path'].rpartition('.')[2]}, {points} points"
+    """Return the equation and the grid of a run, as far as its case says them: an application's need not."""
+    equation, grid = case.get("equation"), case.get("grid")
+    name = equation["class_path"].rpartition(".")[2] if equation else "A run"
+    return f"{name}, {' × '.join(map(str, grid['points']))} points" if grid else name
 
 
 def _read(folder: Path, name: str) -> dict[str, Any]:
