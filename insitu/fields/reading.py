@@ -53,7 +53,10 @@ class Fields:
         held = "member" if self._is_zarr else "members"
         self.members = tuple(int(n) for n in own[held][:]) if held in own else ()
         times = own["time"] if self._is_zarr else self._file["VTKHDF/Steps/Values"]
-        count = times.shape[0] if self._is_zarr else int(self._file["VTKHDF/Steps"].attrs["NSteps"])
+        if self._is_zarr:  # a process may have been killed after the first of them
+            count = min(own[name].shape[0] for name in ("time", "step", *self.variables))
+        else:
+            count = int(self._file["VTKHDF/Steps"].attrs["NSteps"])
         self.times = np.asarray(times[:count])
         self.steps = np.asarray(own["step"][:count])
 

@@ -160,6 +160,7 @@ class ZarrStore:
                 shape=(layout.capacity, *self._lead, *layout.points),
                 chunks=_chunks((layout.batch, *self._chunk), layout.dtype.itemsize),
                 dtype=layout.dtype,
+                compressors=self._zarr.codecs.BloscCodec(cname="lz4", clevel=1, shuffle="shuffle"),
                 fill_value=math.nan,
                 dimension_names=["time", *["member"] * len(self._lead), *names],
                 attributes={"long_name": variable.meaning, "units": "1"},
