@@ -214,6 +214,7 @@ class Keeper:
         if due or by_steps:
             self._finish_writing()
             self._save()
+            self._finish_writing()  # the next look may be hours away, after a fit
         self._stand("unfinished")
 
     def watched(self, progress: Progress, by_all: bool = False) -> Progress:
