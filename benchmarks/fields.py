@@ -48,7 +48,7 @@ def begin(points, steps, every):
     return simulation, schedule, sampler
 
 
-def loop(kind, format_, folder, steps=400):
+def loop(kind, format_, folder, steps=200):
     """Return the seconds of the time loop, and those in which the solver waited for the file."""
     simulation, schedule, sampler = begin(POINTS, steps, EVERY)
     writer = None
@@ -109,7 +109,7 @@ def main():
     if settings.write:
         write_for_ever(settings.write, settings.format)
         return
-    result = {"points": POINTS, "every": EVERY, "states": 40, "load": [os.getloadavg()[0]]}
+    result = {"points": POINTS, "every": EVERY, "states": 20, "load": [os.getloadavg()[0]]}
     with tempfile.TemporaryDirectory() as place:
         for format_ in ("vtkhdf", "zarr"):
             seconds = {"alone": [], "thread": [], "waiting": []}
