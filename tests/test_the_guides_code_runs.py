@@ -4,11 +4,13 @@ import importlib.util
 import re
 import shlex
 import shutil
+import sys
 import textwrap
 
 import pytest
 import yaml
 from helpers.pages import GUIDE, ROOT, blocks
+from helpers.processes import finish, start_ranks
 
 from insitu import cli, load_case
 
@@ -25,13 +27,29 @@ def with_language(language):
     return [page for page in GUIDE if blocks(page, language)]
 
 
-@pytest.mark.parametrize("page", with_language("python"), ids=lambda page: page.name)
+def is_of_ranks(page):
+    return any("COMM_WORLD" in block for block in blocks(page, "python"))
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in with_language("python") if not is_of_ranks(page)],
+    ids=lambda page: page.name,
+)
 def test_python_runs_from_the_top_of_its_page(page, tmp_path, monkeypatch):
     monkeypatch.setenv("INSITU_DEVICE", "OpenMP")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     for block in blocks(page, "python"):
         exec(textwrap.dedent(block), names)
+
+
+@pytest.mark.parametrize("page", [*filter(is_of_ranks, GUIDE)], ids=lambda page: page.name)
+def test_python_of_ranks_runs_on_two(page, tmp_path):
+    file = tmp_path / "page.py"
+    file.write_text("\n".join(map(textwrap.dedent, blocks(page, "python"))))
+    status, _, err = finish(start_ranks(2, sys.executable, file, INSITU_DEVICE="OpenMP"))
+    assert (status, err) == (0, "")
 
 
 @pytest.mark.parametrize("page", with_language("yaml"), ids=lambda page: page.name)

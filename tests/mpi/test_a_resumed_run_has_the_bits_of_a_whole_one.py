@@ -137,7 +137,9 @@ def run(shared_path, monkeypatch):
             return 3 if stop is not None and next(moments) >= stop else 0
 
         monkeypatch.setattr(stops.Stops, "reason", reason)
-        return run_case(*load_case(file, flags), shared_path / folder, comm)
+        report = run_case(*load_case(file, flags), shared_path / folder, comm)
+        comm.Barrier()  # rank 0 is the last to write
+        return report
 
     return start
 
