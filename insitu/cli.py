@@ -206,8 +206,18 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, ArgumentParser]]:
     }
 
 
+class _CaseParser(ArgumentParser):
+    """Parser of a case and of how to run it; what ``--print_config`` prints is the case, a file to run."""
+
+    def dump(self, cfg: Any, **how: Any) -> str:
+        case = cfg.clone()
+        for flag in ("output", "resume", "time_limit"):
+            case.pop(flag, None)
+        return str(super().dump(case, **how))
+
+
 def _case_parser(command: str, description: str) -> ArgumentParser:
-    parser = ArgumentParser(
+    parser = _CaseParser(
         prog=f"insitu {command} CASE", description=description, exit_on_error=False
     )
     parser.add_argument(

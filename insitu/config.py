@@ -444,8 +444,9 @@ def resolved(parser: ArgumentParser, settings: Namespace) -> dict[str, Any]:
 
 def as_yaml(plain: Mapping[str, Any]) -> str:
     """Return plain values as the text of a case file."""
+    is_whole = all(plain.get(key) for key in ("grid", "equation", "time"))
     parser = ArgumentParser(exit_on_error=False)
-    add_case(parser, ApplicationCase)
+    add_case(parser, Case if is_whole else ApplicationCase)
     return str(parser.dump(parser.parse_object(copy.deepcopy(dict(plain))), skip_unset=False))
 
 
