@@ -138,7 +138,7 @@ def default_text(value: Any) -> str:
     if dataclasses.is_dataclass(value):
         return "its defaults"
     name = value.__name__ if isinstance(value, type) else type(value).__name__
-    return f"`{name.removeprefix('LazyInstance_')}`"
+    return f"`{name}`"
 
 
 if __name__ == "__main__":

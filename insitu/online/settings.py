@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-from jsonargparse import lazy_instance
 from torch import nn
 
 from insitu.online.buffer import Policy
@@ -24,7 +23,7 @@ class Online:
         The network by its class path: maps (batch, components, *points) to the states `stride` samples later, as an
         `insitu.surrogates.Surrogate` does. Where it has statistics, they are taken from the first training pairs.
     loss
-        By its class path; takes outputs and targets and averages over the pairs.
+        By its class path; takes outputs and targets and averages over the pairs; null: torch.nn.MSELoss.
     optimizer
         By its class path; its parameters but for the weights under init_args.
     batch_size
@@ -40,7 +39,7 @@ class Online:
     warm_up
         Pairs of samples that must be held before training starts.
     validation
-        Which pairs are held out: TimeBlocks or, for ensembles, Members.
+        Which pairs are held out: TimeBlocks, which null stands for, or, for ensembles, Members.
     validate_every
         Training steps between two looks at the held-out pairs.
     mode
@@ -69,7 +68,7 @@ class Online:
     """
 
     model: nn.Module
-    loss: nn.Module = lazy_instance(nn.MSELoss)
+    loss: nn.Module | None = None
     optimizer: Callable[[Iterable], torch.optim.Optimizer] = torch.optim.Adam
     batch_size: int = 32
     stride: int = 1
@@ -77,7 +76,7 @@ class Online:
     capacity: int = 256
     policy: Policy = "reservoir"
     warm_up: int = 16
-    validation: Split = lazy_instance(TimeBlocks)
+    validation: Split | None = None
     validate_every: int = 100
     mode: Literal["interleaved", "overlapped"] = "interleaved"
     every: int = 1
@@ -99,8 +98,13 @@ class Online:
         _require(0 < self.memory <= 1, "memory", "in (0, 1]", self.memory)
         _require(self.threads is None or self.threads >= 1, "threads", "1 or more", self.threads)
         _require(0 <= self.seed < 2**63, "seed", "in [0, 2^63)", self.seed)
-        if isinstance(self.validation, TimeBlocks):
-            self.validation.require_longer_than(self.stride)
+        if isinstance(self.split, TimeBlocks):
+            self.split.require_longer_than(self.stride)
+
+    @property
+    def split(self) -> Split:
+        """`validation`, or what it is by default."""
+        return self.validation or TimeBlocks()
 
 
 def _require(valid: bool, name: str, expected: str, got: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from insitu.collectives import on_first, size_of
 from insitu.distributed import Distributed, own_part
@@ -85,7 +85,8 @@ class OnlineTrainer:
         module.load_state_dict(weights)
         self.module = module
         self.optimizer = settings.optimizer(list(module.parameters()))
-        self.descent = Descent(module, settings.loss, self.optimizer, settings.batch_size, comm)
+        loss = settings.loss or nn.MSELoss()
+        self.descent = Descent(module, loss, self.optimizer, settings.batch_size, comm)
         rank = 0 if comm is None else comm.rank
         self.training, self.validation = (
             Buffer(settings.capacity, settings.policy, settings.seed + n, rank, size_of(comm))
@@ -221,7 +222,7 @@ class OnlineTrainer:
     def _pair(
         self, first: int, before: Tensor, last: int, after: Tensor, parameters: Tensor | None
     ) -> None:
-        split = self.settings.validation
+        split = self.settings.split
         total = self._whole.members if self._whole else len(before)
         for buffer, members in (
             (self.training, split.training(first, last, total)),
