@@ -34,8 +34,9 @@ def suite(tmp_path):
         (tmp_path / "mpi" / "test_together.py").write_text(f"import pytest\n{together}")
         for number, text in enumerate(alone):
             (tmp_path / f"test_alone_{number}.py").write_text(text)
-        command = [sys.executable, "-m", "pytest", "-q", "--color=no", *arguments, tmp_path]
-        return finish(start_ranks(count, *command, PYTHONPATH=TESTS), timeout=60)
+        command = [sys.executable, "-m", "pytest", "-p", "pytest_timeout", "-q", "--color=no"]
+        few = {"PYTHONPATH": TESTS, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": 1}
+        return finish(start_ranks(count, *command, *arguments, tmp_path, **few), timeout=60)
 
     return run
 
