@@ -61,7 +61,7 @@ def measured(program, folder, ranks, rounds):
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def summary(rows, rounds, load):
+def summary(rows, rounds):
     for row in rows:
         for kind in ("", "cpu_"):
             alone, coupled = row[f"alone_{kind}us"], row[f"coupled_{kind}us"]
@@ -71,7 +71,6 @@ def summary(rows, rounds, load):
         "benchmark": "application_overhead",
         "cpu": cpu(),
         "rounds": rounds,
-        "load_average": load,
         "rows": rows,
     }
 
@@ -92,7 +91,7 @@ def main():
         ]
     finally:
         shutil.rmtree(folder)
-    result = summary(rows, options.rounds, os.getloadavg()[0])
+    result = summary(rows, options.rounds)
     if options.output:
         options.output.write_text(json.dumps(result, indent=2) + "\n")
 
