@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from insitu.collectives import on_first
+from insitu.collectives import on_first, together
 from insitu.fields.layout import Layout
 from insitu.fields.reading import Fields
 from insitu.fields.vtkhdf import VtkHdfFile
@@ -62,7 +62,10 @@ def opened(
         on_first(layout.comm, lambda: remove_fields(path.parent), _HOST)
         return kind(path, layout, is_new=True)
     if on_first(layout.comm, lambda: _can_continue(kind, path, layout), _HOST):
-        return kind(path, layout, is_new=False)
+        continued = kind(path, layout, is_new=False)
+        with together(layout.comm):
+            continued.publish(count)
+        return continued
     on_first(layout.comm, lambda: _put_aside(path), _HOST)
     made = kind(path, layout, is_new=True)
     with Fields(_aside(path)) as fields:

@@ -57,8 +57,10 @@ class Fields:
             count = min(own[name].shape[0] for name in ("time", "step", *self.variables))
         else:
             count = int(self._file["VTKHDF/Steps"].attrs["NSteps"])
-        self.times = np.asarray(times[:count])
-        self.steps = np.asarray(own["step"][:count])
+        steps = np.asarray(own["step"][:count])
+        grows = np.diff(steps) > 0  # to where a process that was killed had written
+        count = count if grows.all() else int(grows.argmin()) + 1
+        self.times, self.steps = np.asarray(times[:count]), steps[:count]
 
     def __len__(self) -> int:
         return len(self.times)

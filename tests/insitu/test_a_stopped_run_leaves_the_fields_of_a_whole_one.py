@@ -4,16 +4,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 
 from insitu import cli
-from insitu.fields import Fields
+from insitu.fields import Fields, layout, writer
 
 CASE = Path(__file__).parent.parent.parent / "jobs" / "burgers.yaml"
 SHORT = ["--time.steps=300", "--learning.model=DMD", "--device=Serial", "--checkpoint.steps=50"]
 
 
 @pytest.mark.parametrize("kind", ["vtkhdf", "zarr"])
-def test_the_files_are_alike(kind, tmp_path):
+@pytest.mark.parametrize("is_large", [False, True], ids=["small states", "large states"])
+def test_the_files_are_alike(kind, is_large, tmp_path, monkeypatch):
+    if is_large:  # each of them written alone, and shown at once
+        monkeypatch.setattr(layout, "_BATCH", 1)
+        monkeypatch.setattr(writer, "_PATIENCE", 0.0)
+
     def run(name, *flags):
         output = ["--output", str(tmp_path / name), f"--fields.format={kind}", "--fields.every=20"]
         assert cli.main(["run", str(CASE), *output, *SHORT, *flags]) == 0
@@ -35,3 +41,14 @@ def test_the_files_are_alike(kind, tmp_path):
         np.testing.assert_array_equal(parts.times, whole.times)
         for n in range(16):
             np.testing.assert_array_equal(parts.state("u", n), whole.state("u", n))
+
+
+def test_states_that_a_killed_process_made_room_for_are_not_there(tmp_path):
+    flags = ["--fields.format=zarr", "--fields.every=20", *SHORT, "--output", str(tmp_path)]
+    assert cli.main(["run", str(CASE), *flags]) == 0
+    group = zarr.open_group(tmp_path / "fields.zarr", mode="r+", use_consolidated=False)
+    for name in ("time", "step", "u"):
+        group[name].resize((30, *group[name].shape[1:]))
+    with Fields(tmp_path / "fields.zarr") as fields:
+        assert len(fields) == 16 and fields.count_until(300) == 16
+        assert fields.times[-1] == pytest.approx(0.3)
