@@ -30,9 +30,6 @@ _insitu_modules() {
     frontier) module load cray-python rocm ;;
   esac
   case "$1" in
-    polaris | perlmutter | frontier) export MPICH_GPU_SUPPORT_ENABLED=1 ;;
-  esac
-  case "$1" in
     polaris) export INSITU_GPU_ORDER=reverse ;; # the first cores are nearest to the last GPU
   esac
 }
@@ -46,13 +43,17 @@ _insitu_install() {
   echo "set_env.sh: first use, installing into $INSITU_HOME/.venv (a few minutes)" >&2
   _insitu_flags='' _insitu_extras=${INSITU_EXTRAS:-test,mpich} _insitu_pins=$INSITU_HOME/constraints.txt
   if [ "$1" != generic ]; then
-    # A site's Python brings torch and an mpi4py built on the site's MPI; keep both, whatever their versions.
+    # A site's Python brings torch and an mpi4py built on the site's MPI; they stay where they are new enough.
     _insitu_flags=--system-site-packages _insitu_extras=${INSITU_EXTRAS:-test} _insitu_pins=/dev/null
   fi
+  case "$1" in
+    polaris | perlmutter | frontier) _insitu_mpicc='cc -shared' ;; # Cray's compiler, for an mpi4py that is new enough
+    *) _insitu_mpicc=${MPICC:-} ;;
+  esac
   "$_insitu_python" -m venv ${_insitu_flags:+"$_insitu_flags"} "$INSITU_HOME/.venv" &&
     "$INSITU_HOME/.venv/bin/python" -m pip install --quiet --upgrade pip &&
-    "$INSITU_HOME/.venv/bin/python" -m pip install --quiet --constraint "$_insitu_pins" \
-      --editable "${INSITU_HOME}[${_insitu_extras}]" &&
+    MPICC=$_insitu_mpicc "$INSITU_HOME/.venv/bin/python" -m pip install --quiet --constraint "$_insitu_pins" \
+      ${_insitu_mpicc:+--no-binary=mpi4py} --editable "${INSITU_HOME}[${_insitu_extras}]" &&
     touch "$INSITU_HOME/.venv/.insitu-installed"
 }
 
@@ -67,6 +68,18 @@ _insitu_activate() {
   . "$INSITU_HOME/.venv/bin/activate"
 }
 
+# Cray MPICH aborts at its start where GPU support is asked for and its library for the GPUs is not linked.
+_insitu_gpu_messages() {
+  case "$1" in
+    polaris | perlmutter | frontier) ;;
+    *) return 0 ;;
+  esac
+  _insitu_python=$(python -c 'import importlib.util as u; print(u.find_spec("mpi4py.MPI").origin)') || return 0
+  if [ -z "${MPICH_GPU_SUPPORT_ENABLED:-}" ] && ldd "$_insitu_python" | grep -q libmpi_gtl; then
+    export MPICH_GPU_SUPPORT_ENABLED=1
+  fi
+}
+
 _insitu_name=$(_insitu_site)
 if [ "${INSITU_ENV_LOADED:-}" != "$INSITU_HOME" ]; then
   _insitu_modules "$_insitu_name"
@@ -76,8 +89,9 @@ _insitu_status=$?
 if [ "$_insitu_status" -eq 0 ]; then
   export INSITU_ENV_LOADED=$INSITU_HOME
   export MPIR_CVAR_POLLS_BEFORE_YIELD=${MPIR_CVAR_POLLS_BEFORE_YIELD:-10}
+  _insitu_gpu_messages "$_insitu_name"
 fi
 
-unset -f _insitu_site _insitu_modules _insitu_install _insitu_activate
-unset _insitu_self _insitu_name _insitu_python _insitu_flags _insitu_extras _insitu_pins
+unset -f _insitu_site _insitu_modules _insitu_install _insitu_activate _insitu_gpu_messages
+unset _insitu_self _insitu_name _insitu_python _insitu_flags _insitu_extras _insitu_pins _insitu_mpicc
 eval "unset _insitu_status; [ $_insitu_status -eq 0 ]"

@@ -108,7 +108,7 @@ def seconds_left(variables: Mapping[str, str]) -> float | None:
     for name in ("INSITU_JOB_END_TIME", "SLURM_JOB_END_TIME"):
         with contextlib.suppress(KeyError, ValueError):
             return float(variables[name]) - time.time()
-    if "PBS_JOBID" in variables and variables.get("PBS_ENVIRONMENT") != "PBS_INTERACTIVE":
+    if "PBS_JOBID" in variables:
         return _left_in_pbs(variables["PBS_JOBID"])
     return None
 

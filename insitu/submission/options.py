@@ -1,5 +1,6 @@
 """What ``insitu submit`` is asked for, and the job that it makes of it."""
 
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -11,8 +12,18 @@ from insitu.submission.job import Job
 from insitu.submission.members import members_of
 from insitu.submission.sites import Site, find_site
 
-__all__ = ["add_options", "job_of"]
+__all__ = ["CARRIED", "add_options", "job_of"]
 
+CARRIED = (  # variables that the script sets as the submitting shell has them: PBS passes none, and its -v no second list
+    "INSITU_DEVICE",
+    "INSITU_GPU_AWARE_MPI",
+    "INSITU_LAUNCHER",
+    "OCCA_CACHE_DIR",
+    "OCCA_CUDA_COMPILER",
+    "OCCA_CXX",
+    "OCCA_CXXFLAGS",
+)
+_OWN = ("--output", "--resume", "--time-limit")
 _MEANING = {
     "account": "the project that pays",
     "filesystems": "those the job uses, such as home:eagle",
@@ -141,8 +152,10 @@ def job_of(options: Any, flags: Sequence[str]) -> Job:
         "name": re.sub(r"[^\w.-]", "_", Path(options.case).stem),
         "case": Path(options.case).resolve(),
         "directory": Path.cwd(),
-        "flags": list(flags),
+        "flags": _harmless(flags),
         "enter": _entrance(),
+        "variables": [f"{name}={os.environ[name]}" for name in CARRIED if name in os.environ]
+        or None,
     }
     folder = Path(options.output) if options.output else Path("out") / Path(options.case).stem
     return Job(site, folder.resolve(), values, members)
@@ -210,6 +223,17 @@ def _resubmissions(site: Site, queue: str | None, options: Any) -> int:
             file=sys.stderr,
         )
     return 0 if closed else options.resubmissions
+
+
+def _harmless(flags: Sequence[str]) -> list[str]:
+    """Return the flags of ``insitu run``, which leave alone what the script says itself."""
+    for flag in flags:
+        if flag.partition("=")[0] in _OWN:
+            raise CaseError(
+                f"{flag.partition('=')[0]} is the script's to say in a job, got it after --; leave it out there, and give the run "
+                "directory before"
+            )
+    return list(flags)
 
 
 def _one_line(directive: str) -> str:

@@ -11,6 +11,7 @@ from helpers.batch import NEEDED, Place, job, seen_by, showing
 
 import insitu
 from insitu.submission import known_sites
+from insitu.submission.options import CARRIED
 from solver import placement
 
 ROOT = Path(insitu.__file__).parent.parent
@@ -43,6 +44,8 @@ MANDATORY = {
 def script(tmp_path, monkeypatch):
     """The script of a site, with names of folders that are the same everywhere."""
     monkeypatch.chdir(tmp_path)
+    for name in CARRIED:
+        monkeypatch.delenv(name, raising=False)
 
     def make(site, *arguments):
         text = job(*ASKED, *arguments, site=site, output="run").script()
@@ -54,6 +57,17 @@ def script(tmp_path, monkeypatch):
 @pytest.mark.parametrize("site", SITES)
 def test_the_script_is_the_stored_one(site, script):
     assert script(site) == (STORED / f"{site}.sh").read_text()
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_what_the_shell_says_of_launcher_and_device_reaches_the_job(site, script, monkeypatch):
+    """PBS passes no variables by itself, and a successor's -v would replace a directive's."""
+    assert "export INSITU_DEVICE" not in script(site)
+    monkeypatch.setenv("INSITU_LAUNCHER", "mpiexec -n 2")
+    monkeypatch.setenv("INSITU_DEVICE", "cpu")
+    text = script(site)
+    assert "\nexport INSITU_DEVICE=cpu 'INSITU_LAUNCHER=mpiexec -n 2'\n" in text
+    assert text.index("INSITU_LAUNCHER=") < text.index('"${launch[@]}"')
 
 
 @pytest.mark.parametrize("path", sorted(STORED.glob("*.sh")), ids=lambda path: path.stem)

@@ -211,3 +211,9 @@ def test_the_site_is_the_one_that_set_env_recognises(variables, monkeypatch):
     )
     assert find_site(None).name == told.stdout.strip()
     assert find_site(None) == known_sites()[find_site(None).name]
+
+
+@pytest.mark.parametrize("flag", ["--output", "--resume", "--time-limit"])
+def test_what_the_script_says_itself_is_refused_after_the_dashes(scheduler, capsys, flag):
+    assert submit("--site", "slurm", "--time", "1:00:00", "--", f"{flag}=never") == 2
+    assert f"{flag} is the script's to say in a job" in capsys.readouterr().err

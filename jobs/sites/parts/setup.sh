@@ -1,6 +1,7 @@
 export INSITU_SITE={{environment}}
 # shellcheck source=/dev/null
 {{enter}} || exit 1
+export {{variables}}
 cd {{directory}} || exit 1
 
 run={{run}} script={{script}}
