@@ -45,6 +45,7 @@ ORDER = [
     ["insitu.bridge", "insitu.collectives", "insitu.distributed", "insitu.scaling"],
     ["insitu.locality", "insitu.metrics", "insitu.parallel", "insitu.reduction"],
     ["insitu.training"],
+    ["insitu.lessons"],
     ["insitu.surrogates"],
     ["insitu.models", "insitu.case_errors", "insitu.exact", "insitu.flows", "insitu.online"],
     ["insitu.fields", "insitu.logs"],
