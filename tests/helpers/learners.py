@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from insitu.models.base import Forecaster
-from insitu.training import Training, train
+from insitu.training import Training, seeded, train
 
 
 class Twice(Forecaster):
@@ -39,7 +39,8 @@ class Twice(Forecaster):
 
     def load_state_dict(self, state):
         weights = state["networks"]
-        self.networks = [network(each["0.weight"].shape[1]).double().eval() for each in weights]
+        with seeded(0, torch.device("cpu")):  # draws nothing from the global generator
+            self.networks = [network(each["0.weight"].shape[1]).double().eval() for each in weights]
         for each, values in zip(self.networks, weights, strict=True):
             each.load_state_dict(values)
 
