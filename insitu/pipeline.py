@@ -200,8 +200,11 @@ def _ending(
             yield
         report.status = "unfinished" if stop.reason else "finished"
         write()
+        if stop.reason is None:
+            report.show(folder, simulation)
         keeper.finish(stop.reason)
-        report.show(folder, simulation)
+        if stop.reason is not None:  # there may be no time left for figures
+            report.show(folder, simulation)
     except BaseException as error:
         is_full = isinstance(error, OSError) and error.errno in _NO_ROOM
         told = error.strerror if isinstance(error, OSError) else None
