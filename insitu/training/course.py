@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from insitu.collectives import size_of
-from insitu.distributed import Local, Rows
+from insitu.distributed import Local, Rows, own_part
 
 __all__ = ["Course", "Progress", "TrainingRecord", "Watch"]
 
@@ -182,7 +182,7 @@ class Course:
 
     def state_dict(self) -> dict[str, Any]:
         """Return it, not copied; of several ranks each its own random numbers and error."""
-        device, alone = self.error.device, self._ranks == 1
+        device = self.error.device
         random = [
             torch.get_rng_state(),
             torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
@@ -193,13 +193,14 @@ class Course:
             "optimizer": self.optimizer.state_dict(),
             "record": asdict(self.record),
             "batch": self.batch,
-            "error": self.error if alone else Rows(self.error[None], self._ranks),
+            "error": Rows(self.error[None], self._ranks),
             "order": self._order,
-            "random": random if alone else Local(random),
+            "random": random if self._ranks == 1 else Local(random),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where another process was, on any device, on as many ranks or others."""
+        state = own_part(state)
         self.module.load_state_dict(state["module"])
         self.optimizer.load_state_dict(state["optimizer"])
         for name, value in self.best.items():

@@ -1,5 +1,6 @@
 """A run that is stopped or dies in the midst of a fit goes on from there, to the bits that the whole run has."""
 
+import json
 import os
 
 import pytest
@@ -40,7 +41,21 @@ SURROGATES = LINE | {
         }
     },
 }
-CASES = {"coefficients": (COEFFICIENTS, 5), "surrogates": (SURROGATES, 7)}
+LOCAL = SURROGATES | {
+    "learning": DMD
+    | {
+        "surrogates": {
+            "cores": [
+                {
+                    "class_path": "insitu.surrogates.ResidualCNN",
+                    "init_args": {"width": 4, "dilations": [1]},
+                }
+            ],
+            "training": {"epochs": 3, "batch_size": 6},
+        }
+    }
+}
+CASES = {"coefficients": (COEFFICIENTS, 6), "surrogates": (SURROGATES, 7)}
 
 
 @pytest.fixture
@@ -51,7 +66,7 @@ def run(comm, shared_path, monkeypatch):
     leave_figures_out(monkeypatch)
     end_batch = Watch.end_batch
 
-    def start(case, folder, stop=None, dies=False, seconds=None):
+    def start(case, folder, stop=None, dies=False, seconds=None, is_alone=False):
         file = shared_path / f"{os.getpid()}.yaml"
         file.write_text(yaml.safe_dump(case))
         batches = []
@@ -69,38 +84,62 @@ def run(comm, shared_path, monkeypatch):
         )
         flags = {"device": "Serial", "checkpoint.seconds": seconds}
         torch.manual_seed(1)  # as every process of a run begins
+        report = None
         try:
-            report = run_case(*load_case(file, flags), shared_path / folder, comm)
+            if comm.rank == 0 or not is_alone:
+                ranks = None if is_alone else comm
+                report = run_case(*load_case(file, flags), shared_path / folder, ranks)
         except SystemExit:
-            report = None
+            pass
         comm.Barrier()
         return report, comm.bcast(len(batches))
 
     return start
 
 
-@pytest.mark.ranks(1, 2)
+@pytest.mark.ranks(2)
 @pytest.mark.parametrize("name", CASES)
-def test_stopped_again_and_again(run, shared_path, name):
+def test_on_the_same_ranks(run, shared_path, name):
+    require_the_same(run, shared_path, name)
+
+
+@pytest.mark.ranks(1)
+def test_on_one_rank(run, shared_path):
+    require_the_same(run, shared_path, "coefficients")
+
+
+def require_the_same(run, shared_path, name):
     case, stop = CASES[name]
     _, whole = run(case, "whole")
     parts = []
     while len(parts) < 9:
         report, batches = run(case, "stopped", stop)
         parts.append(batches)
-        if report.status == "finished":
+        if report is None or report.status == "finished":
             break
     assert len(parts) >= 3 and sum(parts) == whole
     assert differences(shared_path / "whole", shared_path / "stopped") == []
-
-
-@pytest.mark.ranks(2)
-@pytest.mark.parametrize("name", CASES)
-def test_killed(run, shared_path, name):
-    case, stop = CASES[name]
-    _, whole = run(case, "whole")
     dead, _ = run(case, "killed", stop, dies=True, seconds=0.0)
     assert dead is None
     report, batches = run(case, "killed")
     assert report.status == "finished" and whole - stop < batches < whole - stop // 2
     assert differences(shared_path / "whole", shared_path / "killed") == []
+
+
+@pytest.mark.ranks(2)
+def test_on_another_number_of_ranks(run, shared_path):
+    _, whole = run(LOCAL, "whole")
+    for name, is_alone in (("1 to 2", False), ("2 to 1", True)):
+        _, first = run(LOCAL, name, 7, is_alone=not is_alone)
+        _, rest = run(LOCAL, name, is_alone=is_alone)
+        assert 0 < first < whole and first + rest == whole
+        expected, found = (
+            json.loads((shared_path / each / "report.json").read_text())["surrogates"]
+            for each in ("whole", name)
+        )
+        expected, found = (each["ResidualCNN"] for each in (expected, found))
+        assert found["field_error"] == pytest.approx(expected["field_error"], rel=1e-9)
+        for losses in ("loss", "validation_loss"):
+            assert found["training"][losses] == pytest.approx(
+                expected["training"][losses], rel=1e-9
+            )
