@@ -106,9 +106,8 @@ class Watch:
         try:
             self._breathe(self)
         except Exception:
-            self.load_state_dict(
-                self.state_dict()
-            )  # random numbers as they are inside the training
+            # Random numbers are those of the training here, and no more when it has been left.
+            self.load_state_dict(self.state_dict())
             raise
 
 

@@ -119,6 +119,9 @@ def require_the_same(run, shared_path, name):
             break
     assert len(parts) >= 3 and sum(parts) == whole
     assert differences(shared_path / "whole", shared_path / "stopped") == []
+    _, batches = run(case, "saved", seconds=0.0)
+    assert batches == whole
+    assert differences(shared_path / "whole", shared_path / "saved") == []
     dead, _ = run(case, "killed", stop, dies=True, seconds=0.0)
     assert dead is None
     report, batches = run(case, "killed")
