@@ -205,8 +205,9 @@ def run_killed(case, folder, ranks, seconds, chance, most):
                 os.kill(ids[victim], signal.SIGKILL)
                 where = status(folder)
                 unfinished = any((folder / "checkpoints").glob(".step-*.tmp"))
-                kills.append({key: where.get(key) for key in ("stage", "checkpoint")})
-                kills[-1] |= {"rank": victim, "while_writing": unfinished}
+                kill = {key: where.get(key) for key in ("stage", "checkpoint")}
+                kill |= {"rank": victim, "while_writing": unfinished}
+                kills += [kill] if where.get("status") != "finished" else []
         _, told = process.communicate()
         if process.returncode == 0 and status(folder).get("status") != "finished":
             raise SystemExit(f"a run ended without being finished: {told}")
