@@ -1,7 +1,7 @@
 """Kill a run at random moments, resume it, and compare what it leaves with a run that nothing disturbed.
 
 For each case one run to the end; then one run after the other in which ``kill -9`` ends a random rank at a random moment between
-the beginning of its time loop and its end, and the same command again, with up to five kills in all, until it has finished.
+the beginning of its time loop and its end, and the same command again, until it has finished; at least one kill hits each case.
 Report, series, bases, weights and the fields of the last checkpoint must be the same bits, but for times of day and seconds.
 
     python benchmarks/restart.py --kills 20 --ranks 2 --output benchmarks/results/restart.json
@@ -44,6 +44,10 @@ CORE = {
 SURROGATE = {
     "class_path": "insitu.surrogates.Surrogate",
     "init_args": {"core": CORE, "components": 1},
+}
+PATCHES = {
+    "class_path": "insitu.surrogates.PatchCore",
+    "init_args": {"components": 1, "axes": 1, "reach": 4, "rank": 4, "degree": 1},
 }
 BASE = {
     "device": "Serial",
@@ -93,7 +97,42 @@ CASES = {
         "time": {"until": 0.5, "cfl": 0.8},
         "sampling": {"interval": 0.01},
     },
+    "takeover": BASE
+    | {
+        "grid": {"points": [64], "extent": [[0, TWO_PI]]},
+        "initial": "gaussian",
+        "equation": {
+            "class_path": "AdvectionDiffusion",
+            "init_args": {"diffusivity": 0.02, "velocity": [1.0]},
+        },
+        "time": {"steps": 1000000, "dt": 0.0005},
+        "sampling": {"every": 10000},
+        "takeover": {"steps": 16, "core": PATCHES, "first": 8, "pairs": 16},
+        "checkpoint": {"steps": 50000, "keep_finished": True},
+    },
+    "a fit and a surrogate": BASE
+    | {
+        "equation": {"class_path": "Burgers", "init_args": {"nu": [0.02, 0.05, 0.08, 0.1]}},
+        "time": {"steps": 400, "dt": 0.002},
+        "sampling": {"every": 4},
+        "learning": LEARNING
+        | {
+            "model": {
+                "class_path": "insitu.models.LSTM",
+                "init_args": {"hidden": 16, "training": {"epochs": 150, "patience": 150}},
+            },
+            "surrogates": {
+                "cores": [
+                    {"class_path": "insitu.surrogates.ResidualCNN", "init_args": {"width": 8}}
+                ],
+                "training": {"epochs": 20, "patience": 20},
+            },
+        },
+        "checkpoint": {"steps": 100, "seconds": 0.5, "keep_finished": True},
+    },
 }
+
+ALONE = ("takeover",)  # what it learns during a run is learnt on one rank
 
 
 def start(case, folder, ranks):
@@ -151,14 +190,14 @@ def run_whole(case, folder, ranks):
     return time.monotonic() - begin
 
 
-def run_killed(case, folder, ranks, seconds, chance):
-    """Run to the end with kills on the way; return a record of each."""
+def run_killed(case, folder, ranks, seconds, chance, most):
+    """Run to the end with so many kills on the way or fewer; return a record of each."""
     kills = []
     while status(folder).get("status") != "finished":
         file = folder / "state.json"
         process = start(case, folder, ranks)
         before = file.stat().st_mtime_ns if file.exists() else None
-        if wait_for_loop(process, folder, before) and len(kills) < 5:
+        if wait_for_loop(process, folder, before) and len(kills) < most:
             time.sleep(chance.uniform(0.0, 0.8 * seconds))
             ids = ranks_of(process, folder)
             if process.poll() is None and ids:
@@ -166,8 +205,9 @@ def run_killed(case, folder, ranks, seconds, chance):
                 os.kill(ids[victim], signal.SIGKILL)
                 where = status(folder)
                 unfinished = any((folder / "checkpoints").glob(".step-*.tmp"))
-                kills.append({key: where.get(key) for key in ("stage", "checkpoint")})
-                kills[-1] |= {"rank": victim, "while_writing": unfinished}
+                kill = {key: where.get(key) for key in ("stage", "checkpoint")}
+                kill |= {"rank": victim, "while_writing": unfinished}
+                kills += [kill] if where.get("status") != "finished" else []
         _, told = process.communicate()
         if process.returncode == 0 and status(folder).get("status") != "finished":
             raise SystemExit(f"a run ended without being finished: {told}")
@@ -186,18 +226,21 @@ def main():
     given = parser.parse_args()
     chance = random.Random(given.seed)
     base = Path(tempfile.mkdtemp(prefix="restart-"))
-    wholes, trials, killed = {}, [], 0
-    while killed < given.kills:
+    wholes, trials, killed, hit = {}, [], 0, set()
+    most = max(1, given.kills // len(given.cases))
+    while killed < given.kills or len(hit) < len(given.cases):
         name = given.cases[len(trials) % len(given.cases)]
+        ranks = 1 if name in ALONE else given.ranks
         case = base / f"{name.replace(' ', '_').replace(',', '')}.yaml"
         if name not in wholes:
             case.write_text(yaml.safe_dump(CASES[name]))
-            wholes[name] = run_whole(case, case.with_suffix(""), given.ranks)
+            wholes[name] = run_whole(case, case.with_suffix(""), ranks)
         folder = base / f"{case.stem}-{len(trials)}"
-        kills = run_killed(case, folder, given.ranks, wholes[name], chance)
+        kills = run_killed(case, folder, ranks, wholes[name], chance, most)
         found = differences(case.with_suffix(""), folder)
         killed += len(kills)
-        trials.append({"case": name, "kills": kills, "differences": found})
+        hit |= {name} if kills else set()
+        trials.append({"case": name, "ranks": ranks, "kills": kills, "differences": found})
         print(f"{killed:3d} kills, {name}: {kills} -> {found[:5] or 'the same bits'}", flush=True)
         shutil.rmtree(folder)
     same = sum(len(trial["kills"]) for trial in trials if not trial["differences"])

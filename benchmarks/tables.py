@@ -371,10 +371,47 @@ def newcomer():
     )
 
 
+def restart():
+    result = read("restart")
+    rows = []
+    for case in dict.fromkeys(trial["case"] for trial in result["trials"]):
+        trials = [trial for trial in result["trials"] if trial["case"] == case]
+        kills = [kill for trial in trials for kill in trial["kills"]]
+        in_fit = [kill for kill in kills if "learning" in (kill["checkpoint"] or "")]
+        same = sum(len(trial["kills"]) for trial in trials if not trial["differences"])
+        stages = [kill["stage"] for kill in kills]
+        counts = (
+            *(stages.count(stage) for stage in ("time loop", "learning", "finished")),
+            len(in_fit),
+            sum(kill["while_writing"] for kill in kills),
+            same,
+        )
+        rows.append([case, str(trials[0]["ranks"]), str(len(kills)), *map(str, counts)])
+    table = markdown(
+        [
+            "",
+            "ranks",
+            "kills",
+            "in the time loop",
+            "in learning",
+            "at the end",
+            "resumed within a fit",
+            "a checkpoint half written",
+            "the same bits",
+        ],
+        rows,
+    )
+    return (
+        f"{table}\n\n{result['same']} of {result['kills']} kills of a random rank at random moments, each followed by the "
+        "same command, left report, series, bases, weights and final fields of the run without a kill, to the bit."
+    )
+
+
 TABLES = (
     newcomer,
     application,
     batch,
+    restart,
     forecast,
     n_waves,
     pdebench,

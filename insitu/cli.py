@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import dataclasses
 import faulthandler
+import gc
 import os
 import shlex
 import sys
@@ -49,6 +50,7 @@ def entry() -> None:
             ending.fail(alarm, code, message)
         if launch.is_first(comm):
             print(message, file=sys.stderr)
+    gc.freeze()  # Python's last search for cycles, among all that torch has, takes a second
     sys.exit(code)
 
 

@@ -2,23 +2,25 @@
 
 import contextlib
 import copy
+import functools
 import itertools
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from insitu.collectives import on_first
+from insitu.collectives import on_first, size_of
+from insitu.lessons import Lessons
 from insitu.metrics import relative_l2
 from insitu.models import Forecaster
 from insitu.reduction import POD
 from insitu.timing import Ledger
 from insitu.training import Progress, TrainingRecord
 
-__all__ = ["Forecast", "Lessons", "SplitResult", "evaluate_split", "fit"]
+__all__ = ["Forecast", "SplitResult", "evaluate_split", "fit"]
 
 
 @dataclass
@@ -68,51 +70,6 @@ class SplitResult:
     forecasts: dict[str, Forecast]
 
 
-class Lessons:
-    """The fits that are done, which a resumed run need not do again.
-
-    Parameters
-    ----------
-    pause
-        Called after each of them, on all ranks.
-    """
-
-    def __init__(self, pause: Callable[[], None] = lambda: None):
-        self.pause = pause
-        self._done: dict[str, dict[str, Any]] = {}
-
-    def __len__(self) -> int:
-        """Return how many are done."""
-        return len(self._done)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the record and the model of each, the same on every rank."""
-        return dict(self._done)
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` returned."""
-        self._done = dict(state)
-
-    def fit(
-        self,
-        name: str,
-        model: Forecaster,
-        series: Float[Tensor, "time rank"],
-        progress: Progress | None,
-        comm: Any,
-    ) -> TrainingRecord | None:
-        """Fit a model as `fit` does, or give it the state that the fit of that name had."""
-        if name in self._done:
-            record, state = self._done[name]["record"], self._done[name]["model"]
-            model.load_state_dict(state)
-            return None if record is None else TrainingRecord(**record)
-        made = fit(model, series, progress, comm)
-        record = None if made is None else asdict(made)
-        self._done[name] = {"record": record, "model": model.state_dict()}
-        self.pause()
-        return made
-
-
 def evaluate_split(
     split: str,
     snapshots: Float[Tensor, "time dof"],
@@ -143,7 +100,7 @@ def evaluate_split(
     comm : mpi4py.MPI.Comm, optional
         The ranks that share the field; all of them call this. None: this one has all of it.
     lessons
-        Fits that need not be done again.
+        Fits that need not be done again, or go on in their midst.
 
     Raises
     ------
@@ -157,12 +114,19 @@ def evaluate_split(
         coefficients = basis.transform(snapshots)
         floor = basis.field_error(coefficients[train:], snapshots[train:])
     result = SplitResult(basis, coefficients, train, floor, {})
-    lessons = lessons or Lessons()
+    lessons = Lessons() if lessons is None else lessons
     with _one_thread():
         for number, model in enumerate(models):
             fitted, name = copy.deepcopy(model), f"{split} {number}"
             with ledger.stage("training"):
-                record = lessons.fit(name, fitted, coefficients[:train], progress, comm)
+                record = lessons.learn(
+                    name,
+                    fitted,
+                    functools.partial(fit, fitted, coefficients[:train], comm=comm),
+                    coefficients.device,
+                    progress,
+                    is_alone=size_of(comm) > 1,
+                )
             with ledger.stage("rollout"):
                 result.forecasts[_unused_name(model, result.forecasts)] = _forecast(
                     fitted, result, snapshots[train:], record, comm

@@ -16,12 +16,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from insitu.bridge import on_stream, torch_device
-from insitu.checkpoint import CheckpointError, Keeper, Progress, Resume
+from insitu.checkpoint import CheckpointError, Keeper, Progress, RandomNumbers, Resume
 from insitu.closure import Closure
 from insitu.config import Case, CaseError, Learning, load_case
 from insitu.ensembles import require_whole_members, trajectories
 from insitu.fields.writer import FieldWriter
-from insitu.forecasting import Lessons, SplitResult, evaluate_split
+from insitu.forecasting import SplitResult, evaluate_split
+from insitu.lessons import Lessons
 from insitu.online.run import OnlineRun
 from insitu.reduction import POD, StreamingPOD
 from insitu.report import (
@@ -139,7 +140,7 @@ def run_case(
         sampler.on_turn = functools.partial(
             _pass_on, learning.reduction, sampler, schedule.snapshots, comm
         )
-        lessons = Lessons(functools.partial(keeper.look, "learning"))
+        lessons = Lessons(keeper, RandomNumbers(torch_device(device)))
         keeper.attach(
             simulation, sampler, ledger, learning.reduction, online, driver, lessons, fields
         )
@@ -156,12 +157,11 @@ def run_case(
                 keeper.look("time loop")
             loop.steps = simulation.step
             loop.sampled = sampler.taken * sampler.snapshot_bytes
-            keeper.end_loop()
         with ledger.stage("check"):
             sampler.check(simulation)
-        alone, together = keeper.watched(progress), keeper.watched(progress, by_all=True)
-        results = learn(learning, sampler.snapshots, report, ledger, alone, comm, lessons)
-        learn_fields(case.learning, simulation, sampler, report, folder, ledger, together)
+        keeper.end_loop()
+        results = learn(learning, sampler.snapshots, report, ledger, progress, comm, lessons)
+        learn_fields(case.learning, simulation, sampler, report, folder, ledger, progress, lessons)
         scalars.trained(report.learning, report.surrogates)
         with ledger.stage("report"):
             save_field(folder, simulation, sampler, ledger)
@@ -200,8 +200,11 @@ def _ending(
             yield
         report.status = "unfinished" if stop.reason else "finished"
         write()
+        if stop.reason is None:
+            report.show(folder, simulation)
         keeper.finish(stop.reason)
-        report.show(folder, simulation)
+        if stop.reason is not None:  # there may be no time left for figures
+            report.show(folder, simulation)
     except BaseException as error:
         is_full = isinstance(error, OSError) and error.errno in _NO_ROOM
         told = error.strerror if isinstance(error, OSError) else None
@@ -255,6 +258,7 @@ def learn_fields(
     folder: Path,
     ledger: Ledger,
     progress: Progress = _silent,
+    lessons: Lessons | None = None,
 ) -> None:
     """Train the surrogates on the members' snapshots, on their device, report and save them; all ranks call it."""
     if settings.surrogates is None:
@@ -274,6 +278,7 @@ def learn_fields(
             moments[1].time - moments[0].time,
             tell,
             simulation.comm,
+            lessons,
         )
     report.add_surrogates(found)
     if simulation.ranks.rank == 0:

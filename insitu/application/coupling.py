@@ -1,10 +1,8 @@
 """The pipeline of an application that steps itself: it shows its fields, tells each step, and reads results back."""
 
-import math
 import os
 import time as clock
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,14 +10,14 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from insitu.application.fields import Fields, Part, placed
+from insitu.application.blocks import declared, placed
+from insitu.application.fields import Fields, device_of
 from insitu.application.recording import Answer, Recording
-from insitu.application.times import require_equal_intervals, require_finite
+from insitu.application.results import Results
 from insitu.bridge import on_stream, torch_device
-from insitu.collectives import on_first, together
+from insitu.collectives import together
 from insitu.config import CaseError, load_application_case
 from insitu.forecasting import SplitResult
-from insitu.pipeline import learn
 from insitu.report import (
     Report,
     prepare_folder,
@@ -80,8 +78,7 @@ class InSitu:
         self._fields: Fields | None = None
         self._recording: Recording | None = None
         self._answer: Answer | None = None
-        self._results: dict[str, SplitResult] = {}
-        self._learnt_at = 0
+        self._results = Results(self.case.learning)
         self.seconds = 0.0
         self.report: Report | None = None
         self.is_open = True
@@ -130,17 +127,7 @@ class InSitu:
                 raise CaseError(
                     "the block is declared once, before fields are registered; declare it first"
                 )
-            whole = grid or self.case.grid
-            if whole is None:
-                raise CaseError("the whole grid must be known; declare it, or give the case a grid")
-            if self.case.grid is not None and not _is_alike(whole, self.case.grid):
-                raise CaseError(
-                    f"the application's grid must be the case's, got {list(whole.points)} points in {whole.extent}, the case has "
-                    f"{list(self.case.grid.points)} in {self.case.grid.extent}; match them"
-                )
-            first = tuple(begin or (0,) * len(whole.points))
-            rest = tuple(n - b for n, b in zip(whole.points, first, strict=True))
-            own = Part(whole, first, points or rest)
+            own = declared(self.case.grid, grid, begin, points)
         self._grid = placed(own, self.comm)
 
     def register(
@@ -189,7 +176,7 @@ class InSitu:
             if self._grid is None:
                 raise CaseError("the whole grid must be known; declare it, or give the case a grid")
         if self._fields is None:
-            device = Device.open(self._device_name or _device_of(array))
+            device = Device.open(self._device_name or device_of(array))
             torch_device(device)
             self._fields = Fields(device, self._grid, self.comm, self.case.equation)
             self._ledger = Ledger(device, self.case.transfers, self._fields.comm)
@@ -267,19 +254,7 @@ class InSitu:
         """
         self._require_open()
         recording, fields = self._begun()
-        sampler = recording.sampler
-        if self._learnt_at == sampler.taken and self._results:
-            return self._results
-        recording.pause()
-        report, ledger, settings = self._report, self._ledger, self.case.learning
-        with on_stream(fields.device):
-            with ledger.stage("check"), together(fields.comm):
-                require_equal_intervals(sampler.moments)
-                require_finite(sampler.snapshots, sampler.moments)
-            settings = replace(settings, reduction=recording.reduction())
-            self._results = learn(settings, sampler.snapshots, report, ledger, comm=fields.comm)
-        self._learnt_at = sampler.taken
-        return self._results
+        return self._results.learn(recording, fields, self._report, self._ledger)
 
     def forecast(self, ahead: int, name: str | None = None) -> Float[Tensor, "components ..."]:
         """Return the case's model's forecast from the newest snapshot on, on this rank's block and the fields' device.
@@ -296,19 +271,7 @@ class InSitu:
         CaseError
             Nothing has been learnt yet, ``ahead`` is below 1, or there is no such field.
         """
-        result = self._first_result()
-        if ahead < 1:
-            raise CaseError(f"a forecast goes 1 or more snapshots ahead, got {ahead}; correct it")
-        fields = self._known_fields()
-        model = next(iter(result.forecasts.values())).model
-        newest = result.coefficients[-model.history :]
-        rolled = on_first(
-            fields.comm, lambda: model.forecast(newest, ahead)[-1:], result.coefficients.device
-        )
-        state = result.basis.inverse_transform(rolled).reshape(fields.u.shape)
-        if name is None:
-            return state
-        return state[self._components(name)]
+        return self._results.forecast(self._known_fields(), ahead, name)
 
     def coefficients(self) -> Float[Tensor, " rank"]:
         """Return the newest snapshot's coefficients in the basis, the same on every rank, on the fields' device.
@@ -318,7 +281,7 @@ class InSitu:
         CaseError
             Nothing has been learnt yet.
         """
-        return self._first_result().coefficients[-1]
+        return self._results.first.coefficients[-1]
 
     def finish(self) -> Report:
         """Learn, write the run directory as `insitu run` does, and let the application's memory go.
@@ -334,8 +297,7 @@ class InSitu:
             sampler, ledger = recording.sampler, self._ledger
             with on_stream(fields.device), ledger.stage("report"):
                 save_field(self.folder, fields, sampler, ledger)
-                first = self._results[self.case.learning.splits[0]]
-                save_split(self.folder, fields, sampler.moments, first, ledger)
+                save_split(self.folder, fields, sampler.moments, self._results.first, ledger)
                 if recording.online:
                     save_online(self.folder, recording.online)
         except BaseException as error:
@@ -403,22 +365,6 @@ class InSitu:
             model = settings.ready(fields.device)
             self._answer = Answer(model, fields, target.view, settings.every)
 
-    def _components(self, name: str) -> slice:
-        first = 0
-        for known, components in self._known_fields().sizes.items():
-            if known == name:
-                return slice(first, first + components)
-            first += components
-        names = ", ".join(self._known_fields().sizes)
-        raise CaseError(
-            f"a field must be one of those registered ({names}), got {name!r}; correct it"
-        )
-
-    def _first_result(self) -> SplitResult:
-        if not self._results:
-            raise CaseError("results come with learning, nothing has been learnt; call learn first")
-        return self._results[self.case.learning.splits[0]]
-
     def note_moved(self, name: str | None) -> None:
         """Note that a field's memory is gone, on this rank; the next snapshot is refused on all of them."""
         self._known_fields().moved = name
@@ -436,7 +382,7 @@ class InSitu:
         CaseError
             The array does not fit, or there is no such field.
         """
-        self._components(name)
+        self._known_fields().components_of(name)
         return self._known_fields().laid_out_as(name, array).view
 
     @property
@@ -453,25 +399,3 @@ class InSitu:
     def _require_open(self) -> None:
         if not self.is_open:
             raise CaseError("the run has ended; start another")
-
-
-def _device_of(array: Any) -> str:
-    """Return the name of the device on which an array is."""
-    if hasattr(array, "device_name"):
-        return array.device_name
-    kind, number = array.__dlpack_device__()
-    names = {1: "cpu", 2: f"CUDA:{number}", 10: f"HIP:{number}"}
-    if kind not in names:
-        raise CaseError(
-            f"a field must be on the host or on a CUDA or HIP GPU, its DLPack device is ({kind}, {number}); move it there"
-        )
-    return names[kind]
-
-
-def _is_alike(one: Grid, other: Grid) -> bool:
-    spans = zip(one.extent, other.extent, strict=False)
-    return one.points == other.points and all(
-        math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12)
-        for pair in spans
-        for a, b in zip(*pair, strict=True)
-    )

@@ -179,4 +179,9 @@ def _communicator(handle: int) -> Any:
             f"the application and mpi4py must use one MPI library, mpi4py uses another ({library}); set MPI4PY_LIBMPI to the "
             "application's libmpi.so, or build mpi4py against it"
         )
+    if not MPI.Is_thread_main() and MPI.Query_thread() < MPI.THREAD_SERIALIZED:
+        raise CaseError(
+            "an application that makes its session in another thread than the one that began MPI must begin MPI with "
+            f"MPI_THREAD_SERIALIZED or more, got level {MPI.Query_thread()} of 0 to 3; call MPI_Init_thread so, or make it there"
+        )
     return MPI.Comm.f2py(handle)

@@ -1,4 +1,4 @@
-"""The fields of an application: where its block stands in the whole, and views of its memory as one state."""
+"""The fields of an application: views of its memory as one state."""
 
 import math
 from collections.abc import Sequence
@@ -8,12 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from insitu.application.blocks import require_cover
 from insitu.bridge import as_torch
 from insitu.case_errors import CaseError
 from insitu.collectives import together
 from solver import (
-    Block,
-    Decomposition,
     Device,
     Grid,
     Memory,
@@ -23,93 +22,7 @@ from solver import (
     Share,
 )
 
-__all__ = ["Fields", "Part", "RegisteredField"]
-
-
-class Part(Grid):
-    """The points of a grid that a rank of an application owns, in whatever way it cut the grid.
-
-    Parameters
-    ----------
-    whole : Grid
-    begin : sequence of int
-        Where the first own point stands in the whole grid.
-    points : sequence of int
-        Own points along each axis.
-
-    Raises
-    ------
-    CaseError
-        The block lies outside the whole grid.
-    """
-
-    _whole: Grid
-    _begin: tuple[int, ...]
-
-    def __init__(self, whole: Grid, begin: Sequence[int], points: Sequence[int]):
-        first, count = tuple(int(n) for n in begin), tuple(int(n) for n in points)
-        axes = len(whole.points)
-        is_inside = len(first) == len(count) == axes and all(
-            b >= 0 and n >= 1 and b + n <= total
-            for b, n, total in zip(first, count, whole.points, strict=True)
-        )
-        if not is_inside:
-            raise CaseError(
-                f"a block must lie inside the whole grid of {list(whole.points)} points, got {list(count)} points from "
-                f"{list(first)} on; correct what the rank declares"
-            )
-        for name, value in (
-            ("points", count),
-            ("extent", whole.extent),
-            ("boundaries", whole.boundaries),
-            ("_whole", whole),
-            ("_begin", first),
-        ):
-            object.__setattr__(self, name, value)
-
-    @property
-    def whole(self) -> Grid:
-        """The grid that this is a block of."""
-        return self._whole
-
-    @property
-    def begin(self) -> tuple[int, ...]:
-        """Where the first own point stands in the whole grid."""
-        return self._begin
-
-    @property
-    def is_cut(self) -> tuple[bool, ...]:
-        """Whether an axis goes on in blocks of other ranks."""
-        return tuple(n < total for n, total in zip(self.points, self._whole.points, strict=True))
-
-    @property
-    def spacing(self) -> tuple[float, ...]:
-        """Distance between neighbouring points along each axis."""
-        return self._whole.spacing
-
-    def axes(self) -> tuple[np.ndarray, ...]:
-        """Return the own points' coordinate along each axis, one host array of shape ``(points,)`` each, float64."""
-        return tuple(
-            axis[b : b + n]
-            for axis, b, n in zip(self._whole.axes(), self._begin, self.points, strict=True)
-        )
-
-
-def placed(own: Part, comm: Any) -> Grid:
-    """Return a rank's block as the solver's `Block` where the ranks cut the grid as it does, so field models know neighbours.
-
-    All ranks call it. A rank that has all of the grid gets the grid.
-    """
-    whole = own.whole
-    if comm is None or comm.size == 1:
-        return whole if own.points == whole.points else own
-    begins = comm.allgather(own.begin)
-    along = tuple(len({begin[axis] for begin in begins}) for axis in range(len(whole.points)))
-    is_regular = math.prod(along) == comm.size
-    if is_regular:
-        place = Decomposition(whole.points, along, whole.is_periodic, comm.rank)
-        is_regular = (place.begin, place.shape) == (own.begin, own.points)
-    return Block(whole, place, comm) if min(comm.allgather(is_regular)) else own
+__all__ = ["Fields", "RegisteredField", "device_of"]
 
 
 class RegisteredField(NamedTuple):
@@ -204,7 +117,7 @@ class Fields:
         self.comm = comm if self.ranks.size > 1 else None
         self.share = Share(grid, 0, 0, 1)
         self.shares: list[dict[str, list[int]]] = self.ranks.all(self.share.as_numbers())
-        _require_cover(grid.whole, self.shares)
+        require_cover(grid.whole, self.shares)
         self.registered: dict[str, RegisteredField] = {}
         self.target: RegisteredField | None = None
         self.dtype: np.dtype[Any] | None = None
@@ -288,6 +201,23 @@ class Fields:
         """Components of a state."""
         return sum(self.sizes.values())
 
+    def components_of(self, name: str) -> slice:
+        """Return which components of a state are a field's.
+
+        Raises
+        ------
+        CaseError
+            No field has this name.
+        """
+        first = 0
+        for known, components in self.sizes.items():
+            if known == name:
+                return slice(first, first + components)
+            first += components
+        raise CaseError(
+            f"a field must be one of those registered ({', '.join(self.sizes)}), got {name!r}; correct it"
+        )
+
     def state(self) -> Tensor:
         """Return the state on this rank's block, ``(components, *points)``: a view of a single field, of several a copy."""
         views = self.views
@@ -325,20 +255,14 @@ class Fields:
         self.target = None
 
 
-def _require_cover(whole: Grid, shares: list[dict[str, list[int]]]) -> None:
-    begin = np.array([share["begin"] for share in shares])
-    points = np.array([share["points"] for share in shares])
-    end = begin + points
-    for rank in range(len(shares)):
-        meets = np.all((begin < end[rank]) & (begin[rank] < end), axis=1)
-        meets[rank] = False
-        if meets.any():
-            raise CaseError(
-                f"every point must belong to one rank, got blocks of ranks {rank} and {int(meets.argmax())} that overlap; "
-                "correct what they declare"
-            )
-    covered = int(points.prod(axis=1).sum())
-    if covered != whole.size:
+def device_of(array: Any) -> str:
+    """Return the name of the device on which an array is."""
+    if hasattr(array, "device_name"):
+        return array.device_name
+    kind, number = array.__dlpack_device__()
+    names = {1: "cpu", 2: f"CUDA:{number}", 10: f"HIP:{number}"}
+    if kind not in names:
         raise CaseError(
-            f"the blocks of all ranks must cover the {whole.size} points of the grid, got {covered}; correct what they declare"
+            f"a field must be on the host or on a CUDA or HIP GPU, its DLPack device is ({kind}, {number}); move it there"
         )
+    return names[kind]

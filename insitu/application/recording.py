@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from insitu.application.fields import Fields, Part
+from insitu.application.blocks import Part
+from insitu.application.fields import Fields
 from insitu.application.times import SampleTimes
 from insitu.bridge import on_stream
 from insitu.collectives import together

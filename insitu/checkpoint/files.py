@@ -19,7 +19,7 @@ from insitu.checkpoint.packing import Packed, Part
 __all__ = ["MANIFEST", "DamagedError", "Manifest", "Written", "flush", "read_arrays", "write"]
 
 MANIFEST, SAME = "manifest.json", "state.pt"
-_FORMAT = 1
+_FORMAT = 2
 _ALIGNED = 64  # bytes, at which an array begins in its file
 _CHUNK = 1 << 24  # bytes written, or read and summed up, at once
 

@@ -31,7 +31,8 @@ Resume = Literal["auto", "always", "never"]
 Progress = Callable[[str, int, int | None], None]  # (stage, done, of how many)
 _FREE = ("checkpoint", "convergence", "device", "output", "ranks", "transfers")
 _LOOK = 0.2  # seconds between two looks at what asks the run to stop
-_WORTH = 0.1  # of the interval of checkpoints, from which on the end of the time loop is worth one
+_WORTH = 0.1  # of the interval of checkpoints, from which on what was done in learning, or before it, is worth one
+_REPLAYED = ("ledger", "random")
 
 
 @dataclass
@@ -58,7 +59,7 @@ class Stateful(Protocol):
 
 @runtime_checkable
 class Learnt(Stateful, Sized, Protocol):
-    """What has been learnt so far, by number."""
+    """What has been learnt so far, and how far that is, a number that only grows."""
 
 
 class Keeper:
@@ -123,7 +124,7 @@ class Keeper:
         self._last: str | None = self.found
         self._writing: Writing | None = None
         self._cost, self._stage = 0.0, "setup"
-        self._stages: list[dict[str, Any]] | None = None
+        self._replayed: dict[str, Any] = {}
         self._calls, self._apart, self._looked = 0, 1, time.monotonic()
         self._saved = self._looked
         self._parts: dict[str, Stateful] = {}
@@ -181,11 +182,10 @@ class Keeper:
         if self._calls < self._apart and not self._is_due_by_steps:
             return
         now = time.monotonic()
-        is_due = self._settings.seconds is not None and now - self._saved >= self._settings.seconds
         reason, is_writing, due, apart = self._largest(
             self.stops.reason(self._cost),
             self._writing is not None and self._writing.is_alive,
-            is_due and self._is_first,
+            self._is_first and self._is_due(now),
             (now - self._looked) / self._calls,
         )
         self._apart = max(1, min(2 * self._calls, int(_LOOK / max(apart, 1e-9))))
@@ -203,33 +203,45 @@ class Keeper:
     def end_loop(self) -> None:
         """Write a checkpoint where going back to the one before would cost more than a part of the interval.
 
-        The stages of the ledger that come now will all be done again by a run that goes on from a later one.
+        A run that goes on from a later one goes through learning from its beginning, with those fits that are done left out: its
+        stages in the ledger and its random numbers begin as they are now.
         """
-        self._stage = "learning"
+        self._stage, self._apart = "learning", 1
         with self._ledger.aside():
-            self._stages = self._ledger.state_dict()
+            self._replayed = {name: self._parts[name].state_dict() for name in _REPLAYED}
         by_steps = self._settings.steps is not None
-        passed, seconds = time.monotonic() - self._saved, self._settings.seconds
-        (due,) = self._largest(seconds is not None and passed >= _WORTH * seconds)
-        if due or by_steps:
+        (is_worth,) = self._largest(self._is_worth(time.monotonic() - self._saved))
+        if is_worth or by_steps:
             self._finish_writing()
             self._save()
             self._finish_writing()  # the next look may be hours away, after a fit
         self._stand("unfinished")
 
-    def watched(self, progress: Progress, by_all: bool = False) -> Progress:
-        """Return a progress that also looks whether to stop; shown by all ranks together, or by the first that works alone."""
+    def pause(self) -> None:
+        """Look now, and wait for what is written: the next look may be hours away.
 
-        def show(stage: str, done: int, total: int | None) -> None:
-            progress(stage, done, total)
-            if by_all:
-                self.look("learning")
-                return
-            reason = self.stops.reason(self._cost)
-            if self._is_first and reason:
-                raise Stopped(REASONS[reason - 1])
+        Raises
+        ------
+        Stopped, CheckpointError
+            As `look`.
+        """
+        self._apart = 0
+        self.look("learning")
+        self._finish_writing()
+        self._apart = 1
 
-        return show
+    def is_called(self, seconds: float) -> bool:
+        """Return whether what the first rank does alone is to be left for a look of all.
+
+        That is where the run is asked to stop, or a checkpoint is due that keeps so many seconds of it, enough to be worth one.
+        """
+        now = time.monotonic()
+        if now - self._looked < _LOOK:
+            return False
+        self._looked = now
+        if self.stops.reason(self._cost):
+            return True
+        return seconds > 0 and self._is_due(now) and self._is_worth(seconds)
 
     def watching(self) -> AbstractContextManager[None]:
         """Take signals for a wish to stop, inside the block."""
@@ -280,6 +292,14 @@ class Keeper:
         steps = self._settings.steps
         return steps is not None and self._simulation.step - self._saved_step >= steps
 
+    def _is_due(self, now: float) -> bool:
+        seconds = self._settings.seconds
+        return seconds is not None and now - self._saved >= seconds
+
+    def _is_worth(self, passed: float) -> bool:
+        seconds = self._settings.seconds
+        return seconds is not None and passed >= _WORTH * seconds
+
     def _find(self, resume: Resume) -> None:
         """Choose the checkpoint to go on from."""
         status = read_standing(self._folder).get("status") if self._is_first else None
@@ -319,7 +339,7 @@ class Keeper:
     def _save(self) -> None:
         """Copy the state, and begin to write it."""
         simulation = self._simulation
-        learnt = len(self._lessons)
+        learnt = self._agreed(len(self._lessons))
         name = f"step-{simulation.step}" + (f"-learning-{learnt}" if learnt else "")
         if name == self._last:
             return
@@ -329,7 +349,7 @@ class Keeper:
             if not simulation.is_finite():
                 self._sampler.check(simulation)
             state = {each: part.state_dict() for each, part in self._parts.items()}
-            state["ledger"] = self._stages or state["ledger"]
+            state |= self._replayed
             packed = pack(state, self._layout)
         about = {
             "step": simulation.step,

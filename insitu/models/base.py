@@ -33,7 +33,8 @@ class Forecaster(ABC):
     ) -> TrainingRecord | None:
         """Learn from `series` (time, rank), the training span and nothing else; or from several, (members, time, rank).
 
-        An iterative training calls progress(epoch, record) after each epoch.
+        An iterative training calls progress(epoch, record) after each epoch; handed to `insitu.training.train` as it is, it
+        also lets a stopped run go on in the midst of the fit.
 
         Returns
         -------

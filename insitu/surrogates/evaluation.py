@@ -1,5 +1,6 @@
 """Surrogates of a finished run, trained on a part of it, judged on the rest of its time and on members never seen."""
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from insitu.lessons import Lessons
 from insitu.metrics import relative_l2
 from insitu.parallel import Share
 from insitu.surrogates.base import Surrogate
@@ -76,6 +78,7 @@ def evaluate_surrogates(
     interval: float,
     progress: Progress | None = None,
     comm: Any = None,
+    lessons: Lessons | None = None,
 ) -> dict[str, SurrogateForecast]:
     """Train each core on the first times of the members that may be seen, and let it roll out freely.
 
@@ -94,6 +97,8 @@ def evaluate_surrogates(
         Called as progress(epoch, record) after each epoch of a training.
     comm : mpi4py.MPI.Comm, optional
         The ranks that share the members; all of them call this. None: this one has all.
+    lessons : Lessons, optional
+        Fits that need not be done again, or go on in their midst.
 
     Returns
     -------
@@ -111,16 +116,17 @@ def evaluate_surrogates(
     is_unseen &= share.total > 1
     seen, unseen = (runs.of(chosen.nonzero()[:, 0].tolist()) for chosen in (~is_unseen, is_unseen))
     found: dict[str, SurrogateForecast] = {}
-    for core in settings.cores:
+    span = Trajectories(seen.states[:, :train], seen.parameters)
+    lessons = Lessons() if lessons is None else lessons
+    for number, core in enumerate(settings.cores):
         surrogate = _made(core, runs, is_periodic, interval, settings.training.seed)
-        record = fit(
-            surrogate,
-            Trajectories(seen.states[:, :train], seen.parameters),
-            settings.training,
-            settings.steps,
-            progress,
-            comm,
+        learn = functools.partial(
+            fit, surrogate, span, settings.training, settings.steps, comm=comm
         )
+        record = lessons.learn(
+            f"surrogate {number}", surrogate, learn, runs.states.device, progress
+        )
+        surrogate.eval()
         error, still = _errors(surrogate, runs, train - 1, comm)
         result = SurrogateForecast(surrogate, error, still, None, None, record)
         if share.total > max(1, settings.unseen // 2):

@@ -9,6 +9,7 @@ import pytest
 from helpers.runs import differences, leave_figures_out
 
 from insitu import cli
+from insitu.report import Report
 
 CASE = Path(__file__).parent.parent.parent / "jobs" / "burgers.yaml"
 SHORT = ["--time.steps=300", "--learning.model=DMD", "--device=Serial"]
@@ -83,3 +84,18 @@ def test_every_stop_is_a_checkpoint_and_a_way_on(tmp_path, whole, monkeypatch, a
     assert run(tmp_path, "--resume") == 0
     assert standing(tmp_path)["status"] == "finished"
     assert differences(whole, tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [([], ("unfinished", None)), (["--time-limit=0"], ("unfinished", "time budget"))],
+    ids=["to the end", "stopped"],
+)
+def test_a_run_is_finished_after_its_page_and_stopped_before_it(
+    tmp_path, monkeypatch, flags, expected
+):
+    seen = []
+    monkeypatch.setattr(Report, "show", lambda *_: seen.append(standing(tmp_path)))
+    assert run(tmp_path, *flags) == 0
+    assert [(each["status"], each["reason"]) for each in seen] == [expected]
+    assert flags or standing(tmp_path)["status"] == "finished"

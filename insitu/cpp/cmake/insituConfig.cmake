@@ -1,4 +1,4 @@
-# find_package(insitu REQUIRED [COMPONENTS MPI]) gives the target insitu::insitu: the header insitu/insitu.hpp, the OCCA that
+# find_package(insitu 0.1 REQUIRED [COMPONENTS MPI]) gives the target insitu::insitu: the header insitu/insitu.hpp, the OCCA that
 # insitu uses, and Python to embed. insitu_DIR is what `python -m insitu info --cmake-dir` prints.
 #
 # INSITU_PYTHON  the interpreter of the environment that has insitu; by default the one this file is installed in, or the active
