@@ -363,11 +363,14 @@ class ApplicationCase(Case):
             "online.mode overlapped": self.online is not None and self.online.mode == "overlapped",
             "members": self.members is not None,
             "learning.surrogates": self.learning.surrogates is not None,
+            "fields": self.fields is not None,
+            "logging": bool(self.logging),
         }
         asked = [name for name, is_asked in refused.items() if is_asked]
         if asked:
             raise CaseError(
-                f"an application that steps itself has no {' and no '.join(asked)}, which need the solver here; leave it out"
+                f"an application that steps itself has no {' and no '.join(asked)}, which are for runs of the solver here; "
+                "leave it out"
             )
 
 

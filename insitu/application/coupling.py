@@ -71,8 +71,9 @@ class InSitu:
         with together(comm):
             self.case, self._resolved = load_application_case(case, overrides)
         self.folder = Path(output)
-        self.comm = comm
-        prepare_folder(self.folder, comm)
+        # A communicator of its own: no message of the application is taken for one of these.
+        self.comm = None if comm is None else comm.Dup()
+        prepare_folder(self.folder, self.comm)
         self._device_name = device
         self._grid: Grid | None = self.case.grid
         self._fields: Fields | None = None
@@ -175,9 +176,10 @@ class InSitu:
                 )
             if self._grid is None:
                 raise CaseError("the whole grid must be known; declare it, or give the case a grid")
+            if self._fields is None:
+                device = Device.open(self._device_name or device_of(array))
+                torch_device(device)
         if self._fields is None:
-            device = Device.open(self._device_name or device_of(array))
-            torch_device(device)
             self._fields = Fields(device, self._grid, self.comm, self.case.equation)
             self._ledger = Ledger(device, self.case.transfers, self._fields.comm)
             self.report = Report(self._resolved, provenance(device))

@@ -9,6 +9,7 @@ from insitu import ending
 from insitu.application.coupling import InSitu
 from insitu.bridge import on_stream
 from insitu.case_errors import CaseError
+from insitu.collectives import together
 from solver import Grid, Neumann, Periodic
 
 __all__ = ["Session", "Shown", "fail"]
@@ -37,6 +38,24 @@ class Shown:
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return self._where
+
+
+class Refused:
+    """What stands for memory that cannot be shown: whoever looks at it is told why, and so are all ranks."""
+
+    def __init__(self, reason: str):
+        self._reason = reason
+
+    @property
+    def device_name(self) -> str:
+        """Raise a CaseError."""
+        raise CaseError(self._reason)
+
+    def __dlpack__(self, **request: Any) -> Any:
+        raise CaseError(self._reason)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        raise CaseError(self._reason)
 
 
 class Session:
@@ -84,12 +103,14 @@ class Session:
             grid = Grid(tuple(points), spans, tuple(sides))
         self._coupling.declare(grid, begin or None, block or None)
 
-    def register(self, name: str, shown: Shown, components: int, ghost: Sequence[int]) -> None:
+    def register(
+        self, name: str, shown: Shown | Refused, components: int, ghost: Sequence[int]
+    ) -> None:
         """See `InSitu.register`."""
         self._coupling.register(name, shown, components, tuple(ghost) or 0)
 
     def register_target(
-        self, name: str, shown: Shown, components: int, ghost: Sequence[int]
+        self, name: str, shown: Shown | Refused, components: int, ghost: Sequence[int]
     ) -> None:
         """See `InSitu.register_target`."""
         self._coupling.register_target(name, shown, components, tuple(ghost) or 0)
@@ -121,11 +142,12 @@ class Session:
         with self._on_stream():
             self._coupling.learn()
 
-    def forecast(self, ahead: int, name: str, shown: Shown) -> None:
+    def forecast(self, ahead: int, name: str, shown: Shown | Refused) -> None:
         """Write `InSitu.forecast` into memory that is laid out as the field's own."""
         with self._on_stream():
+            with together(self._coupling.comm):
+                target = self._coupling.laid_out_as(name, shown)
             values = self._coupling.forecast(ahead, name)
-            target = self._coupling.laid_out_as(name, shown)
             with on_stream(self._coupling.device):
                 target.copy_(values)
 

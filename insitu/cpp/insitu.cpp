@@ -257,6 +257,15 @@ py::object shown(occa::memory memory, const std::string &asked) {
   return embedding().attr("Shown")(capsule, py::make_tuple(type, id), name);
 }
 
+// What Python is given for a field: its memory, or why it cannot be shown, for all ranks to be told.
+py::object shown_or_reason(occa::memory memory, const std::string &asked) {
+  try {
+    return shown(memory, asked);
+  } catch (const error &failure) {
+    return embedding().attr("Refused")(failure.what());
+  }
+}
+
 struct Field {
   std::string name;
   occa::device device;
@@ -287,11 +296,14 @@ void fail(const std::exception &failure) noexcept {
 struct Session::State {
   py::object session, tell;
   std::vector<Field> fields;
+  std::map<std::string, std::string> dtypes;  // of fields, for memory without a type
   std::int64_t step = 0, next = 1;
   bool is_finished = false, owns_mpi = false;
 
   void show(const char *method, const std::string &name, occa::memory memory, const Layout &layout) {
-    guarded([&] { session.attr(method)(name, shown(memory, layout.dtype), layout.components, layout.ghost); });
+    guarded(
+        [&] { session.attr(method)(name, shown_or_reason(memory, layout.dtype), layout.components, layout.ghost); });
+    dtypes[name] = dtype_of(memory, layout.dtype);
     fields.push_back({name, memory.getDevice(), memory, memory.ptr()});
   }
 };
@@ -399,7 +411,10 @@ void Session::learn() {
 }
 
 void Session::forecast(int snapshots, const std::string &field, const occa::memory &target) {
-  guarded([&] { state_->session.attr("forecast")(snapshots, field, shown(target, "")); });
+  const auto known = state_->dtypes.find(field);
+  const bool is_untyped = target.isInitialized() && occa::memory(target).dtype() == occa::dtype::byte;
+  const std::string asked = is_untyped && known != state_->dtypes.end() ? known->second : "";
+  guarded([&] { state_->session.attr("forecast")(snapshots, field, shown_or_reason(target, asked)); });
 }
 
 std::vector<double> Session::coefficients() const {

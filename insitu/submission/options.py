@@ -227,11 +227,10 @@ def _resubmissions(site: Site, queue: str | None, options: Any) -> int:
 
 def _harmless(flags: Sequence[str]) -> list[str]:
     """Return the flags of ``insitu run``, which leave alone what the script says itself."""
-    for flag in flags:
-        if flag.partition("=")[0] in _OWN:
+    for name in (flag.partition("=")[0] for flag in flags):
+        if name in _OWN:
             raise CaseError(
-                f"{flag.partition('=')[0]} is the script's to say in a job, got it after --; leave it out there, and give the run "
-                "directory before"
+                f"{name} is the script's to say in a job, got it after --; leave it out there, and give the run directory before"
             )
     return list(flags)
 

@@ -34,6 +34,8 @@ int main(int, char **argv) {
     told("too small", [&] { session.add("u", device.malloc(10, occa::dtype::double_)); });
     session.add("u", device.malloc(256, occa::dtype::double_, zeros));
     for (int step = 1; step <= 3; ++step) session.step(0.1 * step);
+    told("integers read", [&] { session.forecast(1, "u", device.malloc(256, occa::dtype::int_)); });
+    told("bytes read", [&] { session.forecast(1, "u", device.malloc(2048, occa::dtype::byte)); });
     told("abandoned", [] {});
   }
   insitu::Session session(argv[1], options);

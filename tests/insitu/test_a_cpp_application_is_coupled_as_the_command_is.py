@@ -135,7 +135,11 @@ def test_errors_can_be_caught_and_exceptions_of_the_application_are_its_own(prog
     assert told["no case"].startswith("CaseError with traceback")
     assert "absent.yaml is none" in told["no case"]
     assert "must have a key grid.spacing" in told["absent key"]
-    assert told["integers"].startswith("CaseError, a field must hold float or double")
+    for name in ("integers", "integers read"):
+        assert "CaseError" in told[name] and "a field must hold float or double" in told[name]
+    assert "nothing has been learnt" in told["bytes read"], (
+        "memory without a type is taken for the field's"
+    )
     assert "field u must hold 1 x 256" in told["too small"] and "(10,)" in told["too small"]
     assert "that of u was freed or moved before step 2" in told["freed"]
     assert done.returncode < 0

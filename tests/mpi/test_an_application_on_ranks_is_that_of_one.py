@@ -40,9 +40,33 @@ def test_modes_and_forecast_are_those_of_one_rank(comm, shared_path, tmp_path):
 def coupling(comm, shared_path):
     case = shared_path / "case.yaml"
     if comm.rank == 0:
-        case.write_text("sampling: {window: 20}\n")
+        case.write_text("sampling: {window: 20}\nlearning: {model: DMD}\n")
     comm.Barrier()
     return InSitu(case, None, shared_path / "out", comm)
+
+
+def test_an_array_that_one_rank_cannot_show_is_an_error_on_all(comm, coupling):
+    grid = Grid((4 * comm.size,), ((0.0, 1.0),))
+    coupling.declare(grid, (4 * comm.rank,), (4,))
+    array = np.zeros(4) if comm.rank < comm.size - 1 else "no array"
+    with pytest.raises((AttributeError, insitu.CaseError)):
+        coupling.register("u", array)
+    coupling.register("u", np.zeros(4))
+
+
+def test_messages_of_the_application_are_left_alone(comm, coupling):
+    """A receive from anyone, of anything, is under way while the learning talks."""
+    grid = Grid((4 * comm.size,), ((0.0, 1.0),))
+    awaited = comm.irecv()
+    coupling.declare(grid, (4 * comm.rank,), (4,))
+    coupling.register("u", u := np.zeros(4))
+    random = np.random.default_rng(comm.rank)
+    for step in range(1, 21):
+        u[:] = random.standard_normal(4)
+        coupling.step(0.1 * step)
+    coupling.learn()
+    comm.send(f"from {comm.rank}", (comm.rank + 1) % comm.size, tag=7)
+    assert awaited.wait() == f"from {(comm.rank - 1) % comm.size}"
 
 
 @pytest.mark.ranks(2, 3, 4)
