@@ -28,6 +28,7 @@ _THREADS = 1024  # of a GPU block
 _CHUNK = 256  # points of a row between two prefetches
 _BATCH = 4  # rows of two dimensions that one time level takes before the next level does, on a CPU
 _ROW = 576  # points of a row that a tile of two dimensions loads, on a CPU
+_PAGE = 4096  # bytes by which a processor at first tells addresses apart
 _NEAR = 512  # bytes
 _STRETCH = 64  # points gathered before they are stored past the caches
 _NO_ENDS_J = {
@@ -180,6 +181,12 @@ class Problem:
         line = width + 2 * self.ghost * lanes
         return (max(2, self.stages) * self.components + self.fields) * line
 
+    def _pad(self, width: int, lanes: int) -> int:
+        """Return the values between two time levels, by which stores to one are not mistaken for loads of the other."""
+        beyond = self.components * (width + 2 * self.ghost * lanes) * self.itemsize % _PAGE
+        is_near = not _PAGE // 4 <= beyond <= 3 * _PAGE // 4
+        return (_PAGE // 2 - beyond) % _PAGE // self.itemsize if self.is_host and is_near else 0
+
     def _line(self, width: int, steps: int, margin: int, lanes: int | None = None) -> Plan:
         points = self.points[0]
         low, high = self._around(0, steps)
@@ -194,6 +201,7 @@ class Problem:
             "LANES": lanes,
             "COLUMNS": width // lanes,
             "BUFFERS": max(2, self.stages),
+            "PAD": self._pad(width, lanes),
             "EDGE": margin,
             "CORE": core,
             "TILES": axis.tiles,
@@ -354,7 +362,7 @@ class Problem:
         planes = [n * self.components * sheet for n in (0, 1, 2)]
         beside = [planes[1] - pitch, planes[1] + pitch] if rows > 1 else []
         apart = [(n + c * sheet) * self.itemsize for n in planes + beside for c in components]
-        return any(0 < -distance % 4096 < _NEAR for distance in apart)
+        return any(0 < -distance % _PAGE < _NEAR for distance in apart)
 
     @property
     def _is_large(self) -> bool:
@@ -373,7 +381,8 @@ class Problem:
         is_flat = len(self.points) == 2
         row = -(-self.points[-1] // pieces_of[-1])
         highest = -(-self.points[1] // pieces_of[1])
-        most_of_all = max(1, (25 if is_flat else 5) // reach)
+        most_of_all = max(1, (25 if is_flat else 9) // reach)
+        room = max(1.25 * cache_bytes(), cache_bytes(3) / (4 * threads))
         candidates = [
             (most, core_j, core_i)
             for most in ([steps] if steps else range(most_of_all, 1, -1))
@@ -383,9 +392,9 @@ class Problem:
         for most, core_j, core_i in candidates:
             if most > 1 and (4 if is_flat else 2) * most * reach > rows:
                 continue  # too much margin for the rows
-            core = (rows, min(core_j, 1 if is_flat else highest), core_i)
-            plan = self._plane(most, core, threads)
-            if plan.scratch // threads * self.itemsize <= 1.25 * cache_bytes():
+            core_j = 1 if is_flat else -(-highest // -(-highest // core_j))
+            plan = self._plane(most, (rows, core_j, core_i), threads)
+            if plan.scratch // threads * self.itemsize <= room:
                 return plan
         core_j = 1 if is_flat else min(highest, 16)
         return self._plane(steps or 1, (rows, core_j, self._piece(row, steps or 1)), threads)

@@ -11,6 +11,12 @@ static inline void prefetch_row(const T *row, int n) {
   for (int i = 0; i < n; i += 64 / (int) sizeof(T)) __builtin_prefetch(row + i, 0, 3);
 }
 
+// The same, but into the second-level cache alone.
+template <typename T>
+static inline void prefetch_row_far(const T *row, int n) {
+  for (int i = 0; i < n; i += 64 / (int) sizeof(T)) __builtin_prefetch(row + i, 0, 2);
+}
+
 #if defined(__AVX512F__) && !defined(__clang__)
 typedef long long insitu_line __attribute__((vector_size(64), may_alias));
 #define INSITU_STREAM_LINE(to, from) __builtin_ia32_movntdq512((insitu_line *) (to), from)
