@@ -26,6 +26,10 @@ _LINE = {
 _SHARED = 48 * 1024  # bytes of a GPU block
 _THREADS = 1024  # of a GPU block
 _CHUNK = 256  # points of a row between two prefetches
+_BATCH = 4  # rows of two dimensions that one time level takes before the next level does, on a CPU
+_ROW = 576  # points of a row that a tile of two dimensions loads, on a CPU
+_PAGE = 4096  # bytes by which a processor at first tells addresses apart
+_NEAR = 512  # bytes
 _STRETCH = 64  # points gathered before they are stored past the caches
 _NO_ENDS_J = {
     "PERIODIC_J": True,
@@ -56,6 +60,8 @@ class Plan:
     order : numpy.ndarray
         Where an axis is cut, the numbers of the tiles: first the ``inner`` ones that need no other rank's points.
     inner : int
+    flags : int
+        Numbers that say whether a part of a pass wrote values that are not finite, 0 where nothing looks.
     """
 
     kernel: str
@@ -65,6 +71,7 @@ class Plan:
     reach: int = 0
     order: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0, np.int32))
     inner: int = 0
+    flags: int = 0
 
 
 @dataclass(frozen=True)
@@ -166,13 +173,19 @@ class Problem:
         reach = plan.steps * self.reach
         return dataclasses.replace(plan, reach=reach, order=order, inner=inner)
 
-    def _lanes(self, width: int) -> int:
-        lanes = _VECTOR // self.itemsize if self.is_host else 1
+    def _lanes(self, width: int, has_helpers: bool = True) -> int:
+        lanes = _VECTOR // self.itemsize if self.is_host and has_helpers else 1
         return lanes if width % lanes == 0 and width // lanes >= 2 * self.ghost else 1
 
     def _line_size(self, width: int, lanes: int) -> int:
         line = width + 2 * self.ghost * lanes
         return (max(2, self.stages) * self.components + self.fields) * line
+
+    def _pad(self, width: int, lanes: int) -> int:
+        """Return the values between two time levels, by which stores to one are not mistaken for loads of the other."""
+        beyond = self.components * (width + 2 * self.ghost * lanes) * self.itemsize % _PAGE
+        is_near = not _PAGE // 4 <= beyond <= 3 * _PAGE // 4
+        return (_PAGE // 2 - beyond) % _PAGE // self.itemsize if self.is_host and is_near else 0
 
     def _line(self, width: int, steps: int, margin: int, lanes: int | None = None) -> Plan:
         points = self.points[0]
@@ -188,6 +201,7 @@ class Problem:
             "LANES": lanes,
             "COLUMNS": width // lanes,
             "BUFFERS": max(2, self.stages),
+            "PAD": self._pad(width, lanes),
             "EDGE": margin,
             "CORE": core,
             "TILES": axis.tiles,
@@ -195,7 +209,9 @@ class Problem:
             "HAS_HELPERS": lanes == _VECTOR // self.itemsize and self.is_host and has_helpers(),
             "STREAM": self._is_large and has_helpers(),
         }
-        return self._in_order(Plan("march_line", steps, defines), [axis])
+        flags = self.members * axis.tiles if self.is_host and steps < _UNLIMITED else 0
+        defines |= {"WATCH": flags > 0, "FLAGS": flags}
+        return self._in_order(Plan("march_line", steps, defines, flags=flags), [axis])
 
     def _lines(self, steps: int | None) -> list[Plan]:
         most = steps or max(1, (64 if self.is_host else 16) // self.reach)
@@ -236,8 +252,9 @@ class Problem:
             "AHEAD": 1024 if has_helpers() else 0,
             "STRIDE": stride,
             "STREAM": self._is_large and has_helpers(),
+            "FLAGS": workers,
         }
-        return Plan("march_once", 1, defines, workers * stride)
+        return Plan("march_once", 1, defines, workers * stride, flags=workers)
 
     def _planes(self, steps: int | None) -> list[Plan]:
         cut = self._host_plane if self.is_host else self._device_plane
@@ -258,9 +275,15 @@ class Problem:
         align = _VECTOR // self.itemsize if self.is_host else 1
         margins = [levels * g for g in ghosts]
         margins[2] = -(-margins[2] // align) * align
+        if (
+            is_periodic[2]
+            and core[2] >= points[2]
+            and self._lanes(points[2], has_helpers() and self.ghost == 1) > 1
+        ):
+            margins[2] = 0  # a row in lanes closes on itself
         most = [n + low + high for n, (low, high) in zip(points, around, strict=True)]
         widths = [
-            c + 2 * margin if periodic else min(c + 2 * margin, n)
+            c + 2 * margin if periodic and margin else min(c + 2 * margin, n)
             for c, margin, periodic, n in zip(core, margins, is_periodic, most, strict=True)
         ]
         cores = [
@@ -280,13 +303,18 @@ class Problem:
         # Of one-stage methods all levels share a ring; see march_plane.okl.
         rings = 1 if self.stages == 1 else levels
         ring = (2 * levels if self.stages == 1 else self.stages) * self.ghost + 1
-        ring += 0 if self.grid.is_periodic[0] else self.ghost
+        batch = _BATCH if self.is_host and is_flat else 1
+        ring += (batch - 1) + (0 if self.grid.is_periodic[0] else self.ghost)
         left = align if self.is_host else self.ghost
-        pitch = -(-(left + widths[2] + self.ghost) // align) * align
-        sheet = pitch * (widths[1] + 2 * ghosts[1])
+        lanes = self._lanes(widths[2], has_helpers() and self.ghost == 1)
+        pitch = -(-(left + widths[2] + max(self.ghost, lanes)) // align) * align
+        rows = widths[1] + 2 * ghosts[1]
+        while self.is_host and self._is_mistaken(pitch, rows):
+            pitch += align
+        sheet = pitch * rows
         size = rings * ring * self.components * sheet
-        size += (levels * self.ghost + self.ghost + 2) * self.fields * sheet
-        stride = size + (self.components * sheet if steps == 1 else 0)
+        size += (levels * self.ghost + self.ghost + 1 + batch) * self.fields * sheet
+        stride = size + (self.components * sheet)
         pieces = max(1, round(widths[2] / _CHUNK))
         stride = -(-stride // align) * align + (1024 if self.is_host else 0)
         total = self.members * math.prod(blocks)
@@ -304,20 +332,37 @@ class Problem:
             "GJ": ghosts[1],
             "LEVELS": levels,
             "RING": ring,
+            "BATCH": batch,
             "BEYOND": (2 * levels + 2) * self.ghost + 1,
             "MARGIN_I": margins[2],
-            # Passes of several steps are bound by arithmetic, and gain nothing from either.
-            "HAS_HELPERS": steps == 1 and self.is_host and has_helpers(),
-            "STREAM": steps == 1 and self._is_large and has_helpers(),
+            "LANES": lanes,
+            "FETCH": self.is_host and has_helpers(),
+            "STREAM": self._is_large and has_helpers(),
             "CHUNK": -(-widths[2] // (pieces * align)) * align,
             "LEFT": left,
+            "PITCH": pitch,
             "ALIGN": align,
             "WORKERS": workers,
             "STRIDE": stride,
             "SCRATCH": workers * stride if self.is_host else 0,
+            "FLAGS": total if self.is_host else 0,
         }
-        plan = Plan("march_plane", steps, defines, workers * stride if self.is_host else size)
+        scratch = workers * stride if self.is_host else size
+        plan = Plan("march_plane", steps, defines, scratch, flags=defines["FLAGS"])
         return self._in_order(plan, axes)
+
+    def _is_mistaken(self, pitch: int, rows: int) -> bool:
+        """Return whether a processor would take loads of a sweep for what it has just stored.
+
+        It compares addresses by their last 12 bits at first. A sweep stores where it reads the row below; its other loads
+        must not follow those stores closely there.
+        """
+        sheet = pitch * rows
+        components = range(1 - self.components, self.components)
+        planes = [n * self.components * sheet for n in (0, 1, 2)]
+        beside = [planes[1] - pitch, planes[1] + pitch] if rows > 1 else []
+        apart = [(n + c * sheet) * self.itemsize for n in planes + beside for c in components]
+        return any(0 < -distance % _PAGE < _NEAR for distance in apart)
 
     @property
     def _is_large(self) -> bool:
@@ -334,26 +379,36 @@ class Problem:
         rows = -(-self.points[0] // chunks)
         reach = self.reach
         is_flat = len(self.points) == 2
-        piece = 2048 if is_flat else 512
         row = -(-self.points[-1] // pieces_of[-1])
-        pieces = sorted({row, min(row, piece)}, reverse=True)
         highest = -(-self.points[1] // pieces_of[1])
-        most_of_all = (16 if is_flat else 5) // reach
+        most_of_all = max(1, (25 if is_flat else 9) // reach)
+        room = max(1.25 * cache_bytes(), cache_bytes(3) / (4 * threads))
         candidates = [
             (most, core_j, core_i)
             for most in ([steps] if steps else range(most_of_all, 1, -1))
-            for core_i in pieces
+            for core_i in sorted({row, self._piece(row, most)}, reverse=not is_flat)
             for core_j in ([1] if is_flat else range(128, 5 * most * reach, -8))
         ]
         for most, core_j, core_i in candidates:
-            if most > 1 and 2 * most * reach > rows:
-                continue  # more margin than rows
-            core = (rows, min(core_j, 1 if is_flat else highest), core_i)
-            plan = self._plane(most, core, threads)
-            if plan.scratch // threads * self.itemsize <= 1.25 * cache_bytes():
+            if most > 1 and (4 if is_flat else 2) * most * reach > rows:
+                continue  # too much margin for the rows
+            core_j = 1 if is_flat else -(-highest // -(-highest // core_j))
+            plan = self._plane(most, (rows, core_j, core_i), threads)
+            if plan.scratch // threads * self.itemsize <= room:
                 return plan
         core_j = 1 if is_flat else min(highest, 16)
-        return self._plane(steps or 1, (rows, core_j, pieces[-1]), threads)
+        return self._plane(steps or 1, (rows, core_j, self._piece(row, steps or 1)), threads)
+
+    def _piece(self, row: int, steps: int) -> int:
+        """Return the points of a row that a tile of a CPU owns."""
+        if len(self.points) == 3:
+            return min(row, 512)
+        align = _VECTOR // self.itemsize
+        margin = -(-steps * self.reach // align) * align
+        if row <= _ROW:
+            return row
+        tiles = -(-row // max(align, _ROW - 2 * margin))
+        return -(-row // (tiles * align)) * align
 
     def _device_plane(self, steps: int | None) -> Plan:
         """Return the tile of a GPU block that fits shared memory and spends least on its margins."""

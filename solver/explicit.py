@@ -26,6 +26,7 @@ _PARTS = ("march.okl", "march_line.okl", "march_plane.okl", "march_once.okl")
 _MACRO = re.compile(r"^ *# *define +(\w+)", re.MULTILINE)
 
 Coefficients = Callable[[float], Mapping[str, Any]]
+Watch = Callable[[bool], bool]
 
 
 class Explicit(Discretization):
@@ -120,6 +121,7 @@ class Explicit(Discretization):
             self.overlaps,
         )
         self._whole = problem.is_whole_on_chip
+        self.is_watchful = device.is_host and not self._whole
         own = dict(defines or {})
 
         def build(plan: blocks.Plan, more: Mapping[str, Any]) -> Kernel:
@@ -178,40 +180,52 @@ class Explicit(Discretization):
             self._table(dt)
 
     def march(
-        self, u: Field, dt: float, steps: int, recording: Recording, time: float = 0.0
-    ) -> None:
+        self,
+        u: Field,
+        dt: float,
+        steps: int,
+        recording: Recording,
+        time: float = 0.0,
+        watch: Watch | None = None,
+    ) -> int:
         """Take steps in place; see `Discretization.march`."""
         for each in self._passes.values():
             each.has_fields = False
         if not self._single.sides.depend_on_time:
-            self._march(u.memory, dt, steps, recording)
-            return
+            return self._march(u.memory, dt, steps, recording, watch)
         for n, (_, row) in enumerate(passes(steps, recording, 1)):
             self._single.sides.update(time + (n + 0.5) * dt)
-            self._march(u.memory, dt, 1, NOTHING)
+            if not self._march(u.memory, dt, 1, NOTHING, watch):
+                return n
             if row is not None and recording.into is not None:
                 copy(self._device, u.memory, recording.into[row])
+        return steps
 
-    def _march(self, u: Memory, dt: float, steps: int, recording: Recording) -> None:
+    def _march(
+        self, u: Memory, dt: float, steps: int, recording: Recording, watch: Watch | None
+    ) -> int:
         if dt != self._dt:
             self._dt, self._now = dt, self._table(dt)
         if self._whole:
             self._launch_line(self._only, steps, recording, u, u)
-            return
-        source = u
+            return steps
+        source, taken = u, 0
         for count, row in passes(steps, recording, self._limit):
             target = self._spare if source is u else u
             if row is not None and recording.into is not None and self._device.mode != "OpenCL":
                 target = recording.into[row]
-            self._launch(count, source, target)
-            source = target
+            used = self._launch(count, source, target)
+            if watch is not None and watch(used.has_spoilt()):
+                break
+            source, taken = target, taken + count
             if row is not None and recording.into is not None and self._device.mode == "OpenCL":
                 # A row there may start at an address that kernels cannot take.
                 copy(self._device, source, recording.into[row])
         if source is not u:
             copy(self._device, source, u)
+        return taken
 
-    def _launch(self, steps: int, source: Memory, target: Memory) -> None:
+    def _launch(self, steps: int, source: Memory, target: Memory) -> Pass:
         """Take the steps of a pass with the kernel of the smallest blocks that can."""
         each = self._passes[min(most for most in self._passes if most >= steps)]
         if each.plan.kernel == "march_line":
@@ -220,7 +234,9 @@ class Explicit(Discretization):
             lead = (steps, self._dt, self._now, each.sides.memory, self._fields, source)
             each.launch(source, self._fields, (*lead, self._scratch), (target,))
         else:
-            each.kernel(self._dt, self._now, self._fields, source, self._scratch, target)
+            once = (self._dt, self._now, self._fields, source, self._scratch)
+            each.launch(source, self._fields, once, (target,))
+        return each
 
     def _launch_line(
         self, each: Pass, steps: int, recording: Recording, source: Memory, target: Memory

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from solver._occa import Kernel, Memory
 from solver.blocks import Plan, Problem
 from solver.device import Device
@@ -43,12 +45,14 @@ class Pass:
             self._frames = [halo.memory for halo in self.halos]
             self._frames += [device.allocate((0,), dtype)] * (2 - len(self.halos))
         self._early = plan.inner if problem.overlaps else 0
+        self.spoilt = [device.allocate((plan.flags,), "int32")] if plan.flags else []
         self.kernel = build(plan, defines)
 
     def launch(
         self, source: Memory, fields: Memory, lead: tuple[Any, ...], tail: tuple[Any, ...]
     ) -> None:
         """Launch with the arguments that stand before and after those of a grid that ranks share."""
+        tail = (*tail, *self.spoilt)
         if not self.halos:
             self.kernel(*lead, *tail)
             return
@@ -64,6 +68,10 @@ class Pass:
         if begin < end:
             self.kernel(*lead, begin, end - begin, self._order, *self._frames, *tail)
 
+    def has_spoilt(self) -> bool:
+        """Return whether this rank's part of the last launch wrote values that are not finite; host modes."""
+        return bool(np.asarray(self.spoilt[0]).any())
+
 
 def agreed_steps(problem: Problem, grid: Grid) -> int | None:
     """Return how many steps a pass takes on all ranks that share the grid: what pays, and half of the smallest block at most."""
@@ -76,7 +84,11 @@ def agreed_steps(problem: Problem, grid: Grid) -> int | None:
 
 
 def passes(steps: int, recording: Recording, most: int) -> Iterator[tuple[int, int | None]]:
-    """Yield (steps, row) of the passes that take ``steps`` steps: each ends at a snapshot, its row, or in between, None."""
+    """Yield (steps, row) of the passes that take ``steps`` steps: each ends at a snapshot, its row, or in between, None.
+
+    Passes go back and forth between two buffers. From the last snapshot on there are as many as end in the first one, the state,
+    where there are steps enough: one more pass reads and writes as much as a copy would.
+    """
     ends = [
         (recording.due + n * recording.every, recording.start_row + n)
         for n in range(recording.rows)
@@ -84,6 +96,8 @@ def passes(steps: int, recording: Recording, most: int) -> Iterator[tuple[int, i
     begin = 0
     for end, row in [*ends, (steps, None)]:
         count = -(-(end - begin) // most)
+        if row is None and count < end - begin and count % 2 == (begin == 0):
+            count += 1
         for n in range(count):
             share = (end - begin) * (n + 1) // count - (end - begin) * n // count
             yield share, row if n == count - 1 else None

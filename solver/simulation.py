@@ -23,6 +23,7 @@ SAFETY = 0.9  # of the stability limit, where no time step is given
 _CHECK_WORK = 1 << 26  # point updates between two looks for non-finite values
 _CHECK_LEAST = 100  # steps
 _CFL_STEPS = 8
+_WATCHED = 1 << 20  # values of a rank from which on passes look at what they write
 
 
 class Simulation:
@@ -126,9 +127,12 @@ class Simulation:
         grid = self.grid
         self.discretization = equation.discretize(device, grid, self.method, dtype, self.members)
         self.fields = self.discretization.fields
-        self.u, self._last_good = (
-            Field(device, grid, equation.components(grid), 0, dtype, self.members) for _ in range(2)
+        self.work = -(
+            -(total or 1) * equation.components(grid) * grid.whole.size // self.ranks.size
         )
+        self._is_watched = self.discretization.is_watchful and self.work >= _WATCHED
+        self.u = self._field(dtype)
+        self._last_good = None if self._is_watched else self._field(dtype)
         self.u.set(values)
         self.discretization.admit(self.u)
         self.step, self.time = 0, 0.0
@@ -141,9 +145,8 @@ class Simulation:
         ] = []  # [dt, steps] since the state was last found finite, in order
         self._recorder: Recorder | None = None  # the last one found to fit
         self._finite = FiniteCheck(device, self.u)
-        self.work = -(-(total or 1) * self.u.components * grid.whole.size // self.ranks.size)
         self._check_every = max(_CHECK_LEAST, _CHECK_WORK // self.work)
-        self._last_good.copy_from(self.u)
+        self._copy_good()
         self._mark_good()
 
     @property
@@ -180,11 +183,11 @@ class Simulation:
         ------
         DivergenceError
             The state is no longer finite. It is set back to the last finite step, and so is the recorder; where values
-            written from outside were the cause, to the last check.
+            written from outside were the cause, to the last check, or to where they were found in a large state on the host.
         """
         for dt, count in self.plan(until, steps):
             self.take(dt, count, recorder)
-        self.check(recorder)
+        self._settle(recorder)
 
     def steps(
         self, until: float | None = None, steps: int | None = None, every: int = 1
@@ -302,7 +305,7 @@ class Simulation:
             self._burst(dt, burst, recorder)
             count -= burst
             if self.step - self._checked >= self._check_every:
-                self.check(recorder)
+                self._settle(recorder)
 
     def leap(self, dt: float, steps: int) -> None:
         """Take what someone wrote into `u` for the state ``steps`` steps of ``dt`` from here.
@@ -357,7 +360,7 @@ class Simulation:
         self.step, self.time = numbers["step"], numbers["time"]
         step, time, self._run_dt = numbers["run"]
         self._run_start = Moment(step, time)
-        self._last_good.copy_from(self.u)
+        self._copy_good()
         self._mark_good()
         self._checked, self._is_stale = numbers["checked"], numbers["is_stale"]
         self._history = [[self._run_dt, 0]] if numbers["is_in_run"] else []
@@ -368,18 +371,21 @@ class Simulation:
         return not self._is_bad()
 
     def _burst(self, dt: float, steps: int, recorder: Recorder | None) -> None:
-        if self._is_stale:
+        if self._is_stale and not self._is_watched:
             self._keep_good()
         if dt != self._run_dt or not self._history:
             self._run_start, self._run_dt = self.moment, dt
             self._history.append([dt, 0])
         recording = self._plan_recording(recorder, steps) if recorder else NOTHING
-        self.discretization.march(self.u, dt, steps, recording, self.time)
+        watch = self._is_any if self._is_watched else None
+        taken = self.discretization.march(self.u, dt, steps, recording, self.time, watch)
         if recorder:
-            recorder.fill(self.step, steps, self._run_start, dt)
-        self._history[-1][1] += steps
-        self.step += steps
+            recorder.fill(self.step, taken, self._run_start, dt)
+        self._history[-1][1] += taken
+        self.step += taken
         self.time = self._run_start.time + (self.step - self._run_start.step) * dt
+        if taken < steps:
+            self._repeat([dt] * (steps - taken), recorder)
 
     def _plan_recording(self, recorder: Recorder, steps: int) -> Recording:
         if recorder is self._recorder:
@@ -392,15 +398,34 @@ class Simulation:
         self._recorder = recorder
         return recorder.plan(self.step, steps)
 
+    def _field(self, dtype: str) -> Field:
+        """Return room for a state of this rank."""
+        components = self.equation.components(self.grid)
+        return Field(self.device, self.grid, components, 0, dtype, self.members)
+
     def _is_bad(self) -> bool:
         """Return whether any rank's state has non-finite values."""
-        return self.ranks.sum(self._finite.count()) > 0
+        return self._is_any(self._finite.count() > 0)
+
+    def _is_any(self, is_bad: bool) -> bool:
+        return self.ranks.sum(is_bad) > 0
+
+    def _settle(self, recorder: Recorder | None) -> None:
+        """Check the state after steps alone: those that were watched have left it finite."""
+        if self._is_watched:
+            self._mark_good()
+        else:
+            self.check(recorder)
 
     def _keep_good(self) -> None:
         if self._is_bad():
             raise _divergence(self.moment, self._first_bad_point(), True, self.limit)
-        self._last_good.copy_from(self.u)
+        self._copy_good()
         self._is_stale = False
+
+    def _copy_good(self) -> None:
+        if self._last_good is not None:
+            self._last_good.copy_from(self.u)
 
     def _mark_good(self) -> None:
         """Note the state as finite; it is copied when the next step is about to overwrite it."""
@@ -409,34 +434,40 @@ class Simulation:
         self._history = []
 
     def _locate_divergence(self, recorder: Recorder | None) -> None:
-        """Repeat the steps since the last good state one by one, and stop before the first bad one.
+        """Repeat the steps since the last good state.
 
-        Where the repetition stays finite, someone else wrote the bad values, and the last good state is what is left.
+        Where that stays finite, someone else wrote the bad values, and the last good state is what is left.
         """
-        found, location = self.moment, self._first_bad_point()
+        outside = _divergence(self.moment, self._first_bad_point(), True, self.limit)
+        if self._last_good is None:
+            raise outside
         repeat = [dt for dt, count in self._history for _ in range(count)]
-        before = Field(
-            self.device, self.grid, self.u.components, 0, str(self.u.dtype), self.members
-        )
         self.u.copy_from(self._last_good)
         self.step, self.time = self._good
-        from_outside = True
+        self._repeat(repeat, recorder)
+        self.u.copy_from(self._last_good)
+        self.step, self.time = self._good
+        self._mark_good()
+        if recorder:
+            recorder.forget_after(self.step)
+        raise outside
+
+    def _repeat(self, repeat: list[float], recorder: Recorder | None) -> None:
+        """Take steps of these lengths one by one, and stop before the first that gives values that are not finite."""
+        if self._is_bad():
+            raise _divergence(self.moment, self._first_bad_point(), True, self.limit)
+        before = self._field(str(self.u.dtype))
         for dt in repeat:
             before.copy_from(self.u)
             self.discretization.march(self.u, dt, 1, NOTHING, self.time)
             if self._is_bad():
                 found, location = Moment(self.step + 1, self.time + dt), self._first_bad_point()
-                from_outside = False
                 self.u.copy_from(before)
-                break
+                self._mark_good()
+                if recorder:
+                    recorder.forget_after(self.step)
+                raise _divergence(found, location, False, self.limit)
             self.step, self.time = self.step + 1, self.time + dt
-        if from_outside:
-            self.u.copy_from(self._last_good)
-            self.step, self.time = self._good
-        self._mark_good()
-        if recorder:
-            recorder.forget_after(self.step)
-        raise _divergence(found, location, from_outside, self.limit)
 
     def _first_bad_point(self) -> tuple[float, ...]:
         values = self.u.to_host()

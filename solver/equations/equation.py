@@ -32,18 +32,39 @@ class Discretization(ABC):
     fields : dict of str to Memory
         Auxiliary fields by name, shape ``([members,] components, *points)``, on the device: write them as you like between two
         advances, from a model for instance; steps that follow read them.
+    is_watchful : bool
+        Whether `march` can look at what it writes.
     effort : float
         About how many times as long as an explicit scheme a step takes, for those who choose how many to take at once.
     """
 
     fields: "Mapping[str, Memory]" = {}
+    is_watchful: bool = False
     effort: float = 1.0
 
     @abstractmethod
     def march(
-        self, u: Field, dt: float, steps: int, recording: Recording, time: float = 0.0
-    ) -> None:
-        """Take ``steps`` steps of ``dt`` from ``time`` on, in place, with the snapshots of ``recording`` on the way."""
+        self,
+        u: Field,
+        dt: float,
+        steps: int,
+        recording: Recording,
+        time: float = 0.0,
+        watch: Callable[[bool], bool] | None = None,
+    ) -> int:
+        """Take ``steps`` steps of ``dt`` from ``time`` on, in place, with the snapshots of ``recording`` on the way.
+
+        Parameters
+        ----------
+        watch : callable, optional
+            Of a watchful discretization: from whether this rank has made a value not finite to whether any rank has. The pass
+            over memory after which one has is taken back, and those after it are left out.
+
+        Returns
+        -------
+        int
+            The steps taken.
+        """
 
     def prepare(self, u: Field, dt: float, time: float) -> None:  # noqa: B027
         """Make ready for steps of ``dt`` from ``time`` on, so that they copy nothing from the host."""

@@ -186,9 +186,15 @@ class StaggeredScheme(Discretization):
         self._margins.store(velocity, u.memory)
 
     def march(
-        self, u: Field, dt: float, steps: int, recording: Recording, time: float = 0.0
-    ) -> None:
-        """Take ``steps`` steps in place, writing the snapshots of ``recording``."""
+        self,
+        u: Field,
+        dt: float,
+        steps: int,
+        recording: Recording,
+        time: float = 0.0,
+        watch: Callable[[bool], bool] | None = None,
+    ) -> int:
+        """Take ``steps`` steps in place, writing the snapshots of ``recording``; it is not watchful."""
         row, velocity = 0, self._load(u)
         for n in range(1, steps + 1):
             self._advance(velocity, dt)
@@ -196,6 +202,7 @@ class StaggeredScheme(Discretization):
                 self._margins.store(velocity, recording.into[recording.start_row + row])
                 row += row < recording.rows
         self._margins.store(velocity, u.memory)
+        return steps
 
     def admit(self, u: Field) -> None:
         """Remove the divergence of initial values; the pressure starts anew."""

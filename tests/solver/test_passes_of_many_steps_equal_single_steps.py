@@ -12,6 +12,7 @@ from solver import (
     Burgers,
     Device,
     Dirichlet,
+    DivergenceError,
     Grid,
     Neumann,
     Periodic,
@@ -20,6 +21,8 @@ from solver import (
     blocks,
     modes_present,
 )
+from solver.passes import passes
+from solver.recorder import NOTHING
 from solver.steppers import METHODS
 
 PERIODIC = (Periodic(), Periodic())
@@ -89,8 +92,8 @@ METHOD = itertools.cycle(METHODS)
 CASES = [(axes, sides, name, next(METHOD)) for axes, sides in SHAPES for name in NAMES]
 
 
-def check(device, axes, sides, name, method):
-    grid = grid_of(axes, sides)
+def check(device, axes, sides, name, method, points=None):
+    grid = grid_of(axes, sides, points)
     equation, rate, components = next(rest for label, *rest in equations(grid) if label == name)
     start = rough(grid, components)
     together, apart = (Simulation(device, grid, equation, start, method=method) for _ in range(2))
@@ -107,6 +110,40 @@ def check(device, axes, sides, name, method):
 @pytest.mark.parametrize(("axes", "sides", "name", "method"), CASES)
 def test_many_steps_single_steps_and_the_twin(axes, sides, name, method):
     check(Device.open("Serial"), axes, sides, name, method)
+
+
+@pytest.mark.parametrize("points", [(37, 48), (30, 1304), (14, 11, 32)])
+@pytest.mark.parametrize(
+    ("sides", "method"), [("periodic", "euler"), ("sides", "ssp-rk2"), ("mixed", "euler")]
+)
+def test_the_same_where_rows_fill_whole_vectors(points, sides, method):
+    check(Device.open("Serial"), len(points), sides, "forced burgers", method, points)
+
+
+@pytest.mark.parametrize("points", [(9000,), (37, 48), (37, 29), (14, 11, 32)])
+@pytest.mark.parametrize("steps", [1, 7])
+def test_a_bad_value_is_seen_wherever_it_is(monkeypatch, host_device, points, steps):
+    monkeypatch.setattr("solver.simulation._WATCHED", 0)
+    grid = grid_of(len(points), "periodic", points)
+    simulation = Simulation(
+        host_device, grid, Burgers(0.02, "central"), rough(grid, len(points)), method="euler"
+    )
+    simulation.take(0.1 * simulation.limit, 3)
+    for place in np.random.default_rng(3).integers(0, simulation.u.memory.size, 5):
+        state = np.asarray(simulation.u).reshape(-1)
+        good, state[place] = state[place], np.inf
+        with pytest.raises(DivergenceError, match="not at step 3 .* written from outside"):
+            simulation.take(0.1 * simulation.limit, steps)
+        assert np.argwhere(~np.isfinite(state)).tolist() == [[place]] and simulation.step == 3
+        state[place] = good
+
+
+@pytest.mark.parametrize("most", [1, 2, 5, 64])
+def test_passes_end_in_the_state_they_began_with(most):
+    for steps in range(1, 130):
+        counts = [count for count, _ in passes(steps, NOTHING, most)]
+        assert sum(counts) == steps and 0 < min(counts) <= max(counts) <= most
+        assert len(counts) % 2 == 0 or len(counts) == steps
 
 
 @pytest.mark.parametrize(("axes", "sides"), SHAPES)

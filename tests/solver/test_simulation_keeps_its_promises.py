@@ -80,8 +80,10 @@ def test_steps_yields_every_nth_moment_and_the_last(host_device):
     assert [moment.step for moment in simulation.steps(steps=10, every=4)] == [4, 8, 10]
 
 
+@pytest.mark.parametrize("is_watched", [False, True], ids=["checked", "watched"])
 @pytest.mark.parametrize("grid", [GRID, LARGE], ids=["on chip", "in memory"])
-def test_divergence_names_the_step_and_keeps_the_finite_part(device, grid):
+def test_divergence_names_the_step_and_keeps_the_finite_part(device, grid, is_watched, monkeypatch):
+    monkeypatch.setattr("solver.simulation._WATCHED", 0 if is_watched else 1 << 40)
     euler = method_of("euler")
     dt = 40 * Burgers(nu=0.01, scheme="miniapp").stable_time_step(grid, 1.0, euler)
     simulation = make(

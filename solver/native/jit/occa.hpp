@@ -11,6 +11,12 @@ static inline void prefetch_row(const T *row, int n) {
   for (int i = 0; i < n; i += 64 / (int) sizeof(T)) __builtin_prefetch(row + i, 0, 3);
 }
 
+// The same, but into the second-level cache alone.
+template <typename T>
+static inline void prefetch_row_far(const T *row, int n) {
+  for (int i = 0; i < n; i += 64 / (int) sizeof(T)) __builtin_prefetch(row + i, 0, 2);
+}
+
 #if defined(__AVX512F__) && !defined(__clang__)
 typedef long long insitu_line __attribute__((vector_size(64), may_alias));
 #define INSITU_STREAM_LINE(to, from) __builtin_ia32_movntdq512((insitu_line *) (to), from)
@@ -96,16 +102,19 @@ static inline void lift_line(T *to, const T *from, int columns) {
     for (int lane = 0; lane < lanes; ++lane) to[column * lanes + lane] = from[lane * columns + column];
 }
 
-// And back, the points low ... high - 1 alone; past the caches where streams is set and vectors are aligned there.
+// And back, the points low ... high - 1 alone; past the caches where streams is set and vectors are aligned there. Returns
+// whether one of them is not finite.
 template <typename T>
-static inline void flatten_line(T *to, const T *from, int columns, int low, int high, int streams) {
+static inline int flatten_line(T *to, const T *from, int columns, int low, int high, int streams) {
   const int lanes = 64 / sizeof(T);
   int column = 0;
+  T spoilt = 0;
 #if defined(__GNUC__) && !defined(__clang__)
   typedef typename insitu_vector<T>::anywhere V;
 #ifdef INSITU_STREAM_LINE
   const bool is_aligned = (unsigned long) to % 64 == 0 && columns % lanes == 0;
 #endif
+  typename insitu_vector<T>::type rest = {};
   for (; column + lanes <= columns; column += lanes) {
     typename insitu_vector<T>::type block[lanes];
 #pragma GCC unroll 16
@@ -116,23 +125,52 @@ static inline void flatten_line(T *to, const T *from, int columns, int low, int 
       const int first = lane * columns + column;
       if (first < low || first + lanes > high) {
         for (int n = 0; n < lanes; ++n)
-          if (first + n >= low && first + n < high) to[first + n] = block[lane][n];
+          if (first + n >= low && first + n < high) {
+            to[first + n] = block[lane][n];
+            spoilt += block[lane][n] - block[lane][n];
+          }
+        continue;
+      }
+      rest += block[lane] - block[lane];
 #ifdef INSITU_STREAM_LINE
-      } else if (streams && is_aligned) {
+      if (streams && is_aligned) {
         for (int part = 0; part < 64 / (int) sizeof(insitu_line); ++part)
           INSITU_STREAM_LINE(to + first + part * (lanes / (64 / (int) sizeof(insitu_line))), ((insitu_line *) &block[lane])[part]);
-#endif
-      } else {
-        *(V *) (to + first) = block[lane];
+        continue;
       }
+#endif
+      *(V *) (to + first) = block[lane];
     }
   }
+  for (int n = 0; n < lanes; ++n) spoilt += rest[n];
 #endif
   for (; column < columns; ++column)
     for (int lane = 0; lane < lanes; ++lane) {
       const int point = lane * columns + column;
-      if (point >= low && point < high) to[point] = from[column * lanes + lane];
+      if (point >= low && point < high) {
+        to[point] = from[column * lanes + lane];
+        spoilt += to[point] - to[point];
+      }
     }
+  return spoilt == 0 ? 0 : 1;
+}
+
+// The neighbours of a lifted line's ends: those of a lane are the next lane's, and around the whole line.
+template <typename T>
+static inline void wrap_line(T *line, int width) {
+  const int lanes = 64 / sizeof(T);
+#if defined(__GNUC__) && !defined(__clang__)
+  typedef typename insitu_vector<T>::anywhere V;
+  const typename insitu_vector<T>::index count = insitu_vector<T>::count;
+  const typename insitu_vector<T>::type first = *(const V *) line, last = *(const V *) (line + width - lanes);
+  *(V *) (line - lanes) = __builtin_shuffle(last, (count + (lanes - 1)) % lanes);
+  *(V *) (line + width) = __builtin_shuffle(first, (count + 1) % lanes);
+#else
+  for (int lane = 0; lane < lanes; ++lane) {
+    line[lane - lanes] = line[width - lanes + (lane + lanes - 1) % lanes];
+    line[width + lane] = line[(lane + 1) % lanes];
+  }
+#endif
 }
 
 static inline void stream_end() {
