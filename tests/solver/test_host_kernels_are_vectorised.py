@@ -1,6 +1,5 @@
 """What OCCA makes of the kernels is still vectorised by the compiler: packed arithmetic in the machine code."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -8,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.processes import environment
 
 BUILD = """
 import sys
@@ -31,8 +31,8 @@ def test_arithmetic_is_packed(mode, tmp_path):
     cpuinfo = Path("/proc/cpuinfo")
     if shutil.which("objdump") is None or "avx2" not in cpuinfo.read_text():
         pytest.skip("needs objdump and a processor with AVX2")
-    environment = os.environ | {"OCCA_CACHE_DIR": str(tmp_path)}
-    subprocess.run([sys.executable, "-c", BUILD, mode], env=environment, check=True)
+    variables = environment(OCCA_CACHE_DIR=tmp_path, OCCA_CXXFLAGS=None)
+    subprocess.run([sys.executable, "-c", BUILD, mode], env=variables, check=True)
     kernels = [
         source for source in tmp_path.rglob("source.cpp") if "void march_" in source.read_text()
     ]
