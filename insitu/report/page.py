@@ -67,7 +67,9 @@ def _parts(folder: Path, report: Mapping[str, Any], state: Mapping[str, Any]) ->
     case = file.read_text() if file.is_file() else ""
     resolved = report.get("case") or yaml.safe_load(case) or {}
     status = report.get("status") or "unfinished"
-    if state.get("status") == "unfinished" and status != "finished":  # which it says last, after its page
+    if (
+        state.get("status") == "unfinished" and status != "finished"
+    ):  # which it says last, after its page
         status = "unfinished"
     stages = report.get("stages", [])
     lines = [line | {"stage": stage["name"]} for stage in stages for line in stage["transfers"]]
