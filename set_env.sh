@@ -48,11 +48,11 @@ _insitu_install() {
   fi
   case "$1" in
     polaris | perlmutter | frontier) _insitu_mpicc='cc -shared' ;; # Cray's compiler, for an mpi4py that is new enough
-    *) _insitu_mpicc=${MPICC:-} ;;
+    *) _insitu_mpicc='' ;;
   esac
   "$_insitu_python" -m venv ${_insitu_flags:+"$_insitu_flags"} "$INSITU_HOME/.venv" &&
     "$INSITU_HOME/.venv/bin/python" -m pip install --quiet --upgrade pip &&
-    MPICC=$_insitu_mpicc "$INSITU_HOME/.venv/bin/python" -m pip install --quiet --constraint "$_insitu_pins" \
+    MPICC=${_insitu_mpicc:-${MPICC:-}} "$INSITU_HOME/.venv/bin/python" -m pip install --quiet --constraint "$_insitu_pins" \
       ${_insitu_mpicc:+--no-binary=mpi4py} --editable "${INSITU_HOME}[${_insitu_extras}]" &&
     touch "$INSITU_HOME/.venv/.insitu-installed"
 }

@@ -334,8 +334,7 @@ def application():
     ]
     return (
         f"{markdown(header, rows)}\n\nMedians of {result['rounds']} bursts of each in turn, of the slowest rank; Serial, a core "
-        f"each, {result['cpu']}. A snapshot is a call into Python and a copy to the ring, on several ranks also a sum over them; "
-        "with few of them in a burst it pays for the ring's pages too, which are new."
+        f"each, {result['cpu']}. A snapshot is a call into Python and a copy to the ring, on several ranks also a sum over them."
     )
 
 
