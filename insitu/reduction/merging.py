@@ -13,7 +13,7 @@ from insitu.reduction.decompositions import gram_on_first, modes_of, triangle_on
 from insitu.reduction.snapshots import Snapshots
 from insitu.reduction.stopping import Truncation
 
-__all__ = ["Decomposition", "merge", "nothing", "weighted_norm"]
+__all__ = ["Decomposition", "merge", "nothing", "unit_round_off", "weighted_norm"]
 
 _LENGTH = 32  # round-off of a long scalar product, summed in blocks, in units of ε
 _MARGIN = 100.0  # a Gram matrix serves where what is truncated is so many times its noise
@@ -45,6 +45,9 @@ class Decomposition:
     round_off
         What arithmetic is taken to have added to the norm of the error: of independent roundings,
         merge by merge in squares, not of the worst case.
+    drift
+        What roundings of the mean are taken to have added, likewise; a mean of more samples keeps
+        less of the round-off of that of fewer.
 
     Notes
     -----
@@ -58,6 +61,7 @@ class Decomposition:
     total: float = 0.0
     lost: float = 0.0
     round_off: float = 0.0
+    drift: float = 0.0
 
 
 def merge(
@@ -101,7 +105,8 @@ def merge(
         samples,
         _total(known, squares),
         known.lost + float(squares[len(sigma) :].sum()) + noise,
-        math.hypot(known.round_off, _round_off(rows, squares, modes.dtype, mean, samples)),
+        _round_off(known, rows, squares, modes.dtype),
+        0.0 if mean is None else _drift(known, rows, mean, samples),
     )
 
 
@@ -110,6 +115,11 @@ def nothing(batch: Snapshots, is_centred: bool) -> Decomposition:
     values = batch.values
     mean = values.new_zeros(values.shape[1], dtype=torch.float64) if is_centred else None
     return Decomposition(values[:0], values.new_zeros(0, dtype=torch.float64), mean)
+
+
+def unit_round_off(dtype: torch.dtype) -> float:
+    """Return u = ε / 2, the most by which one rounding changes a number, relative to it."""
+    return torch.finfo(dtype).eps / 2
 
 
 def weighted_norm(comm: Any, row: Float[Tensor, " features"], root: Tensor | None) -> float:
@@ -144,14 +154,20 @@ def _total(known: Decomposition, squares: Tensor) -> float:
 
 
 def _round_off(
-    rows: Snapshots, squares: Tensor, dtype: torch.dtype, mean: Tensor | None, samples: int
+    known: Decomposition, rows: Snapshots, squares: Tensor, stored: torch.dtype
 ) -> float:
-    """Return what one merge adds: of modes stored, of products of so many rows, of the mean."""
-    stored, computed = torch.finfo(dtype).eps, torch.finfo(rows.dtype).eps
-    added = (stored + (1 + rows.count**0.5) * computed) * float(squares.sum().sqrt())
-    if mean is not None:
-        added += computed * samples**0.5 * weighted_norm(rows.comm, mean, rows.root)
-    return added
+    """Return `Decomposition.round_off`: one more rounding of all modes, and products of so many rows for what is new."""
+    unit, energy = unit_round_off(rows.dtype), float(squares.sum())
+    new = max(0.0, _total(known, squares) - known.total)
+    again = (unit_round_off(stored) + unit) * energy**0.5
+    return math.hypot(known.round_off, again, unit * (rows.count * new) ** 0.5)
+
+
+def _drift(known: Decomposition, rows: Snapshots, mean: Tensor, samples: int) -> float:
+    """Return `Decomposition.drift`: the mean, rounded once more, is subtracted from every sample."""
+    kept = known.drift * (known.samples / samples) ** 0.5
+    rounded = 0.5 * unit_round_off(rows.dtype) * samples**0.5
+    return math.hypot(kept, rounded * weighted_norm(rows.comm, mean, rows.root))
 
 
 def _factors(

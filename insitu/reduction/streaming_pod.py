@@ -1,6 +1,7 @@
 """Proper orthogonal decomposition of a stream of snapshots, in bounded memory and with a certified error."""
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, no_type_check
@@ -13,14 +14,15 @@ from torch import Tensor
 
 from insitu.collectives import on_first, together
 from insitu.reduction.arrays import read_arrays, require_finite, to_numpy
-from insitu.reduction.merging import Decomposition, merge, nothing, weighted_norm
+from insitu.reduction.merging import Decomposition, merge, nothing, unit_round_off, weighted_norm
 from insitu.reduction.pod import POD, features_of_all
 from insitu.reduction.snapshots import Snapshots
 from insitu.reduction.stopping import Truncation
 
 __all__ = ["StreamingPOD"]
 
-_NUMBERS = ("samples", "total", "lost", "round_off")
+_NUMBERS = ("samples", "total", "lost", "round_off", "drift")
+_SUMMED = 64 * unit_round_off(torch.float64)  # what sums of σ² are off by, relative to them
 _NAMES = ("modes", "singular_values", "mean", *_NUMBERS)
 
 
@@ -191,7 +193,8 @@ class StreamingPOD(POD):
             The state lacks an entry.
         """
         decomposition = Decomposition(**{name: state[name] for name in _NAMES})
-        batch = Snapshots(decomposition.modes[:0], comm=comm, root=state["root"])
+        none = decomposition.modes[:0]
+        batch = Snapshots(none, None, features_of_all(comm, none), comm, state["root"])
         self._keep(decomposition, batch, True)
 
     def save(self, path: str | Path) -> None:
@@ -293,12 +296,13 @@ class StreamingPOD(POD):
         """Make a decomposition visible."""
         known, dtype = decomposition, decomposition.modes.dtype
         squares = known.singular_values.square()
-        round_off = known.round_off + _rounding_shown(known, batch)
+        round_off = math.hypot(known.round_off, known.drift) + _rounding_shown(known, batch)
         truncation = self._truncation()
 
         def bound() -> tuple[int, float]:
             shown = truncation.shown(squares, known.lost, known.total, known.samples, round_off)
-            return shown, (float(squares[shown:].sum()) + known.lost) ** 0.5 + round_off
+            rest = (float(squares[shown:].sum()) + known.lost) ** 0.5
+            return shown, rest * (1 + _SUMMED) + round_off
 
         shown, self.error_bound_ = on_first(batch.comm, bound, squares.device)
         mean = known.modes.new_zeros(known.modes.shape[1]) if known.mean is None else known.mean
@@ -338,10 +342,11 @@ def _root_of(
 
 
 def _rounding_shown(known: Decomposition, batch: Snapshots) -> float:
-    """Return what round-off of the mean as it is shown, and of a projection, can add to the error."""
-    epsilon = torch.finfo(known.modes.dtype).eps
-    added = 2 * epsilon * known.total**0.5
+    """Return what a projection, its modes orthonormal to round-off only, and the mean as shown can add to the error."""
+    unit, computed = unit_round_off(known.modes.dtype), unit_round_off(torch.float64)
+    overlaps = 2 * len(known.modes) ** 0.5 + 0.25 * batch.features**0.5
+    added = (2 * unit + overlaps * computed) * known.total**0.5
     if known.mean is not None:
         norm = weighted_norm(batch.comm, known.mean, batch.root)
-        added += epsilon * known.samples**0.5 * norm
+        added += 0.5 * unit * known.samples**0.5 * norm
     return added
