@@ -14,14 +14,15 @@ class Logger(ABC):
     """Takes named numbers along a run, on rank 0."""
 
     @abstractmethod
-    def start(self, folder: Path, step: int) -> None:
+    def start(self, folder: Path, kept: Mapping[str, int]) -> None:
         """Begin to log into a run directory.
 
         Parameters
         ----------
         folder
-        step
-            Of the simulation; what an earlier run logged after it is dropped where that can be done.
+        kept
+            Up to which number what a stopped run logged is kept, by group; what it logged later or in other groups is
+            logged again, and the old is dropped where that can be done.
 
         Raises
         ------
@@ -39,7 +40,9 @@ class Logger(ABC):
 
 
 class TensorBoard(Logger):
-    """Event files in ``tensorboard/`` of the run directory; ``tensorboard --logdir out/burgers`` shows them.
+    """Event files in ``tensorboard/GROUP`` of the run directory; ``tensorboard --logdir out/burgers`` shows them.
+
+    A group numbers its values by steps of the simulation, of a training or by epochs, so each has its own file.
 
     Parameters
     ----------
@@ -49,10 +52,10 @@ class TensorBoard(Logger):
 
     def __init__(self, flush_seconds: int = 10):
         self.flush_seconds = flush_seconds
-        self._writer: Any = None
+        self._writers: dict[str, Any] = {}
 
-    def start(self, folder: Path, step: int) -> None:
-        """Open an event file."""
+    def start(self, folder: Path, kept: Mapping[str, int]) -> None:
+        """Look for the package; a group's file is opened with its first value."""
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
@@ -60,20 +63,24 @@ class TensorBoard(Logger):
                 "logging TensorBoard needs the package tensorboard, it is not installed; pip install 'insitu[tensorboard]', or "
                 "leave it out"
             ) from None
-        self._writer = SummaryWriter(
-            str(folder / "tensorboard"),
-            purge_step=step + 1 if step else None,
+        self._open = lambda group: SummaryWriter(
+            str(folder / "tensorboard" / group),
+            purge_step=kept.get(group, -1) + 1,
             flush_secs=self.flush_seconds,
         )
 
     def log(self, values: Mapping[str, float], number: int) -> None:
         """Add scalars."""
         for name, value in values.items():
-            self._writer.add_scalar(name, value, number)
+            group = name.partition("/")[0]
+            if group not in self._writers:
+                self._writers[group] = self._open(group)
+            self._writers[group].add_scalar(name, value, number)
 
     def finish(self) -> None:
-        """Close the event file."""
-        self._writer.close()
+        """Close the event files."""
+        for writer in self._writers.values():
+            writer.close()
 
 
 class WandB(Logger):
@@ -89,7 +96,7 @@ class WandB(Logger):
         self.project = project
         self._run: Any = None
 
-    def start(self, folder: Path, step: int) -> None:
+    def start(self, folder: Path, kept: Mapping[str, int]) -> None:
         """Begin an offline run."""
         try:
             import wandb

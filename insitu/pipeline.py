@@ -144,7 +144,7 @@ def run_case(
         keeper.attach(
             simulation, sampler, ledger, learning.reduction, online, driver, lessons, fields
         )
-        scalars.start(online, driver)
+        scalars.start()
 
     end = _ending(
         keeper, report, folder, simulation, sampler, ledger, online, driver, fields, scalars

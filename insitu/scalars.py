@@ -20,8 +20,8 @@ class Scalars:
     """Logs the time step, trainings and takeovers along a run; what it reads is on the host anyway.
 
     Names: ``solver/time``, ``dt``, ``dt_over_limit`` (of the initial values) and ``steps_per_second`` by step; ``online/loss``,
-    ``validation_loss``, ``persistence``, ``p95_inflation``, ``duty`` by training step; ``takeover/defect`` and
-    ``estimated_error`` by step; ``training/SPLIT/MODEL/loss`` and ``validation_loss`` by epoch.
+    ``validation_loss``, ``persistence`` by training step; ``budget/p95_inflation`` and ``duty`` of online training by step;
+    ``takeover/defect`` and ``estimated_error`` by step; ``training/SPLIT/MODEL/loss`` and ``validation_loss`` by epoch.
 
     Parameters
     ----------
@@ -39,8 +39,10 @@ class Scalars:
         self._looked_at, self._step, self._folder = time.perf_counter(), 0, folder
         self._is_open = False
 
-    def start(self, online: OnlineRun | None, driver: Takeover | Closure | None) -> None:
-        """Open the loggers where the simulation stands: what was before a checkpoint is logged already.
+    def start(self) -> None:
+        """Open the loggers where the simulation stands: the solver's numbers from before a checkpoint are logged already.
+
+        Of trainings and takeovers the checkpoint holds all, so they are logged again.
 
         Raises
         ------
@@ -49,13 +51,8 @@ class Scalars:
         """
         self._step = self._simulation.step
         for logger in self._loggers:
-            logger.start(self._folder, self._step)
+            logger.start(self._folder, {"solver": self._step, "budget": self._step})
         self._is_open = True
-        if online is not None and self._step:
-            record = online.trainer.record
-            self._losses, self._looks = len(record.loss), len(record.validation)
-        if isinstance(driver, Takeover):
-            self._decisions = len(driver.decisions.entries)
 
     def beside(
         self,
@@ -101,25 +98,25 @@ class Scalars:
             self._log({f"solver/{name}": value for name, value in values.items()}, moment.step)
         self._looked_at, self._step = now, moment.step
         if online is not None:
-            self._look_at_training(online)
+            self._look_at_training(online, moment.step)
         if isinstance(driver, Takeover):
             self._look_at_takeover(driver)
 
-    def _look_at_training(self, online: OnlineRun) -> None:
+    def _look_at_training(self, online: OnlineRun, step: int) -> None:
         record = online.trainer.record
         losses, looks = list(record.loss), list(record.validation)
         every = online.settings.validate_every
         for n, loss in enumerate(losses[self._losses :], self._losses + 1):
             self._log({"online/loss": float(loss)}, min(n * every, record.steps))
-        for step, loss, persistence in looks[self._looks :]:
+        for number, loss, persistence in looks[self._looks :]:
             values = {"validation_loss": float(loss), "persistence": float(persistence)}
-            self._log({f"online/{name}": value for name, value in values.items()}, int(step))
+            self._log({f"online/{name}": value for name, value in values.items()}, int(number))
         self._losses, self._looks = len(losses), len(looks)
         if online.budget is not None:
             summary = online.budget.summary()
             values = {"p95_inflation": summary["inflation"], "duty": summary["duty"]}
-            known = {f"online/{n}": float(v) for n, v in values.items() if v is not None}
-            self._log(known, record.steps)
+            known = {f"budget/{n}": float(v) for n, v in values.items() if v is not None}
+            self._log(known, step)
 
     def _look_at_takeover(self, takeover: Takeover) -> None:
         entries = takeover.decisions.entries

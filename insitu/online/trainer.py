@@ -45,7 +45,7 @@ class OnlineRecord:
     steps: int = 0
     samples: int = 0
     loss: list[float] = field(default_factory=list)
-    validation: list[list[float]] = field(default_factory=list)
+    validation: list[list[int | float]] = field(default_factory=list)
     backoffs: int = 0
     skipped: int = 0
 

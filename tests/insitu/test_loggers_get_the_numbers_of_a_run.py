@@ -1,10 +1,13 @@
 """TensorBoard's event files hold the time steps, losses and decisions of a run; nothing is logged unless it is asked for."""
 
 import json
+import shutil
 
 import pytest
 import yaml
 
+from insitu import scalars
+from insitu.checkpoint import keeper, stops
 from insitu.config import load_case
 from insitu.pipeline import run_case
 
@@ -67,41 +70,61 @@ def run(folder, **changes):
     return run_case(*load_case(folder / "case.yaml"), folder)
 
 
-def test_event_files_hold_the_numbers_of_the_report(tmp_path):
+def logged(folder, name):
+    """Return what an event file holds of a name, as TensorBoard reads it: (number, value)."""
     accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    report = run(tmp_path, logging=["TensorBoard"])
-    events = accumulators.EventAccumulator(str(tmp_path / "tensorboard"))
+    events = accumulators.EventAccumulator(str(folder / "tensorboard" / name.partition("/")[0]))
     events.Reload()
+    return [(event.step, event.value) for event in events.Scalars(name)]
 
-    def logged(name):
-        return [(event.step, event.value) for event in events.Scalars(name)]
 
-    step, dt = logged("solver/dt")[-1]
+def test_event_files_hold_the_numbers_of_the_report(tmp_path):
+    report = run(tmp_path, logging=["TensorBoard"])
+    require_numbers(tmp_path, report)
+
+
+def test_a_stopped_run_that_went_on_has_logged_each_number_once(tmp_path, monkeypatch):
+    asked, changes = iter(range(100)), {"logging": ["TensorBoard"], "checkpoint": {"steps": 5}}
+    monkeypatch.setattr(scalars, "_PAUSE", 0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(keeper, "_LOOK", 0.0)
+        patch.setattr(stops.Stops, "reason", lambda self, spare=0.0: 4 if next(asked) == 17 else 0)
+        patch.setattr(keeper.Writing, "is_alive", property(lambda self: bool(self.join())))
+        stopped = run(tmp_path, **changes)
+        assert stopped.status == "unfinished" and stopped.online["loss"]
+    shutil.rmtree(tmp_path / "checkpoints" / "step-18")  # as if killed: more is logged than kept
+    report = run(tmp_path, **changes)
+    steps = [step for step, _ in logged(tmp_path, "solver/time")]
+    assert steps == sorted(set(steps)) and {1, 15, 16, 18} < set(steps)
+    require_numbers(tmp_path, report)
+
+
+def require_numbers(folder, report):
+    step, dt = logged(folder, "solver/dt")[-1]
     assert (step, dt) == (report.simulation["steps"], pytest.approx(report.simulation["dt"]))
-    assert logged("solver/time")[-1][1] == pytest.approx(1.0)
+    assert logged(folder, "solver/time")[-1][1] == pytest.approx(1.0)
     losses = report.learning["causal"]["models"]["LSTM"]["training"]["loss"]
-    assert logged("training/causal/LSTM/loss") == [
+    assert logged(folder, "training/causal/LSTM/loss") == [
         (n, pytest.approx(loss)) for n, loss in enumerate(losses)
     ]
-    assert [loss for _, loss in logged("online/loss")] == pytest.approx(report.online["loss"])
-    assert logged("online/loss")[0][0] == 5
+    assert [loss for _, loss in logged(folder, "online/loss")] == pytest.approx(
+        report.online["loss"]
+    )
+    assert logged(folder, "online/loss")[0][0] == 5
     looks = report.online["validation"]
     for name, key in (("validation_loss", "loss"), ("persistence", "persistence")):
         expected = [(look["step"], pytest.approx(look[key])) for look in looks]
-        assert logged(f"online/{name}") == expected
+        assert logged(folder, f"online/{name}") == expected
 
 
 def test_a_takeover_logs_its_decisions_and_the_page_shows_them(tmp_path):
-    accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     (tmp_path / "case.yaml").write_text(yaml.safe_dump(TAKEN_OVER))
     report = run_case(*load_case(tmp_path / "case.yaml"), tmp_path)
-    events = accumulators.EventAccumulator(str(tmp_path / "tensorboard"))
-    events.Reload()
     log = report.driver["takeover"]["log"]
-    errors = events.Scalars("takeover/estimated_error")
-    assert [event.value for event in errors] == pytest.approx([each["error"] for each in log])
+    errors = logged(tmp_path, "takeover/estimated_error")
+    assert [value for _, value in errors] == pytest.approx([each["error"] for each in log])
     defects = [each for each in log if each["defect"] is not None]
-    assert [event.step for event in events.Scalars("takeover/defect")] == [
+    assert [step for step, _ in logged(tmp_path, "takeover/defect")] == [
         each["step"] for each in defects
     ]
     page = (tmp_path / "report.html").read_text()
