@@ -81,9 +81,11 @@ def test_pieces_are_the_surroundings(cut, reach):
 @given(cuts(), st.integers(0, 7))
 def test_what_one_asks_the_other_sends(cut, reach):
     places = everyone(cut)
+    wanted = [place.pieces(reach) for place in places]
+    asked = [place.asked(reach) for place in places]
     for place, other in itertools.product(places, repeat=2):
-        wanted = [piece for piece in place.pieces(reach) if piece.owner == other.rank]
-        assert other.asked(reach).get(place.rank, []) == wanted
+        theirs = [piece for piece in wanted[place.rank] if piece.owner == other.rank]
+        assert asked[other.rank].get(place.rank, []) == theirs
 
 
 @pytest.mark.parametrize(
