@@ -193,7 +193,7 @@ class Explicit(Discretization):
             each.has_fields = False
         if not self._single.sides.depend_on_time:
             return self._march(u.memory, dt, steps, recording, watch)
-        for n, (_, row) in enumerate(passes(steps, recording, 1)):
+        for n, (_, row) in enumerate(passes(steps, recording, 1, True)):
             self._single.sides.update(time + (n + 0.5) * dt)
             if not self._march(u.memory, dt, 1, NOTHING, watch):
                 return n
@@ -210,7 +210,7 @@ class Explicit(Discretization):
             self._launch_line(self._only, steps, recording, u, u)
             return steps
         source, taken = u, 0
-        for count, row in passes(steps, recording, self._limit):
+        for count, row in passes(steps, recording, self._limit, u.is_exchangeable):
             target = self._spare if source is u else u
             if row is not None and recording.into is not None and self._device.mode != "OpenCL":
                 target = recording.into[row]
@@ -221,7 +221,7 @@ class Explicit(Discretization):
             if row is not None and recording.into is not None and self._device.mode == "OpenCL":
                 # A row there may start at an address that kernels cannot take.
                 copy(self._device, source, recording.into[row])
-        if source is not u:
+        if source is not u and not (source is self._spare and u.exchange(source)):
             copy(self._device, source, u)
         return taken
 

@@ -83,11 +83,14 @@ def agreed_steps(problem: Problem, grid: Grid) -> int | None:
     return min(grid.comm.allgather(wanted))
 
 
-def passes(steps: int, recording: Recording, most: int) -> Iterator[tuple[int, int | None]]:
+def passes(
+    steps: int, recording: Recording, most: int, has_way_back: bool
+) -> Iterator[tuple[int, int | None]]:
     """Yield (steps, row) of the passes that take ``steps`` steps: each ends at a snapshot, its row, or in between, None.
 
-    Passes go back and forth between two buffers. From the last snapshot on there are as many as end in the first one, the state,
-    where there are steps enough: one more pass reads and writes as much as a copy would.
+    Passes go back and forth between two buffers, and the state is to be in the first one at last. Where that takes a copy, one
+    more pass reads and writes as much: from the last snapshot on there are as many as end there, where there are steps enough.
+    With ``has_way_back`` it takes none.
     """
     ends = [
         (recording.due + n * recording.every, recording.start_row + n)
@@ -96,7 +99,8 @@ def passes(steps: int, recording: Recording, most: int) -> Iterator[tuple[int, i
     begin = 0
     for end, row in [*ends, (steps, None)]:
         count = -(-(end - begin) // most)
-        if row is None and count < end - begin and count % 2 == (begin == 0):
+        is_elsewhere = row is None and count % 2 == (begin == 0)
+        if is_elsewhere and not has_way_back and count < end - begin:
             count += 1
         for n in range(count):
             share = (end - begin) * (n + 1) // count - (end - begin) * n // count

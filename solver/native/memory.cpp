@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "occa_compat.hpp"
+#include "pages.hpp"
 
 namespace {
 constexpr DtypeInfo kDtypes[] = {{Dtype::int32, "int32", "<i4", "i", 4, 0},
@@ -16,7 +17,6 @@ constexpr DtypeInfo kDtypes[] = {{Dtype::int32, "int32", "<i4", "i", 4, 0},
                                  {Dtype::float64, "float64", "<f8", "d", 8, 2}};
 
 constexpr size_t kAlignment = 64, kLargeAlignment = 4096, kLarge = 1 << 20;
-constexpr size_t kHugePage = 2 << 20, kHuge = 4 * kHugePage;
 
 // Large memory lies on huge pages where the system grants them; nothing is touched here.
 char *allocate_host(size_t bytes) {
@@ -222,6 +222,22 @@ void free_memory(Memory &self) {
   self.forget_range();
   allocation.freed = true;
   allocation.release();
+}
+
+bool is_exchangeable(const Memory &self) {
+  const Allocation &allocation = *self.allocation;
+  const bool is_whole = allocation.owned && self.bytes() == allocation.bytes && !self.readonly;
+  return pages_move() && is_whole && allocation.bytes >= kHuge;
+}
+
+bool exchange(Memory &self, Memory &other) {
+  if (self.allocation == other.allocation || !is_exchangeable(self) || !is_exchangeable(other)) return false;
+  if (self.bytes() != other.bytes()) return false;
+  DeviceLock lock(self.device());
+  self.require_alive();
+  other.require_alive();
+  py::gil_scoped_release released;
+  return exchange_pages(self.pointer(), other.pointer(), self.bytes());
 }
 
 py::tuple byte_strides(const Memory &self) {
@@ -532,6 +548,14 @@ while views live.)")
       .def("copy_from", &copy_from, py::arg("source"),
            "Copy in from a C-contiguous host array (counted) or from memory of the same device.")
       .def("copy_to", &copy_to, py::arg("target"), "Copy out to a C-contiguous, writable host array; counted.")
+      .def_property_readonly(
+          "is_exchangeable", &is_exchangeable,
+          "Whether it may exchange its pages: whole memory of 8 MiB and more, allocated on a Linux host.")
+      .def("exchange", &exchange, py::arg("other"),
+           R"(Exchange what both hold by the pages it lies on, without a copy, and return whether that was possible.
+
+Addresses stay, and views show what is there then. If not, nothing has changed: one of them is not exchangeable, or they
+are not of one size.)")
       .def("to_host", &to_host, "A NumPy copy of the elements; counted.")
       .def("free", &free_memory, "Give the bytes back now; refused while views live.")
       .def_property_readonly("__array_interface__", &array_interface)

@@ -141,9 +141,10 @@ def test_a_bad_value_is_seen_wherever_it_is(monkeypatch, host_device, points, st
 @pytest.mark.parametrize("most", [1, 2, 5, 64])
 def test_passes_end_in_the_state_they_began_with(most):
     for steps in range(1, 130):
-        counts = [count for count, _ in passes(steps, NOTHING, most)]
+        counts = [count for count, _ in passes(steps, NOTHING, most, False)]
         assert sum(counts) == steps and 0 < min(counts) <= max(counts) <= most
         assert len(counts) % 2 == 0 or len(counts) == steps
+        assert len(list(passes(steps, NOTHING, most, True))) == -(-steps // most)
 
 
 @pytest.mark.parametrize(("axes", "sides"), SHAPES)
