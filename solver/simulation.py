@@ -301,7 +301,7 @@ class Simulation:
     def take(self, dt: float, count: int, recorder: Recorder | None = None) -> None:
         """Take ``count`` steps of length ``dt``, looking for non-finite values every 2²⁶ point updates; see `advance`."""
         while count:
-            burst = min(count, self._checked + self._check_every - self.step)
+            burst = min(count, max(1, self._checked + self._check_every - self.step))
             self._burst(dt, burst, recorder)
             count -= burst
             if self.step - self._checked >= self._check_every:

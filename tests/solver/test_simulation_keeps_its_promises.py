@@ -123,6 +123,21 @@ def test_a_nan_from_outside_is_named_as_such(host_device, scheme, before):
     assert np.isfinite(simulation.u.to_host()).all() and simulation.step == before + 5
 
 
+@pytest.mark.parametrize("grid", [GRID, LARGE], ids=["on chip", "in memory"])
+def test_a_state_that_was_long_unchecked_goes_on_by_the_steps_asked_for(host_device, grid):
+    """As one of several ranks, which look less often, leaves it to one."""
+    here, expected = (make(host_device, grid=grid, dt=1e-3) for _ in range(2))
+    before = 3 * (1 << 26) // grid.size
+    here.restore(
+        expected.numbers()
+        | {"step": before, "time": before * 1e-3, "run": [0, 0.0, 1e-3], "is_in_run": True}
+    )
+    here.advance(steps=7)
+    expected.advance(steps=7)
+    assert (here.step, here.time) == (before + 7, pytest.approx((before + 7) * 1e-3))
+    assert np.array_equal(here.u.to_host(), expected.u.to_host())
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
