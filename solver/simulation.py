@@ -143,7 +143,7 @@ class Simulation:
         self._history: list[
             list[Any]
         ] = []  # [dt, steps] since the state was last found finite, in order
-        self._recorder: Recorder | None = None  # the last one found to fit
+        self._recorder: Recorder | None = None  # of the last steps
         self._finite = FiniteCheck(device, self.u)
         self._check_every = max(_CHECK_LEAST, _CHECK_WORK // self.work)
         self._copy_good()
@@ -289,7 +289,8 @@ class Simulation:
         while self.step < last and (until is None or self.time < until):
             speed = self.ranks.largest(self._finite.largest())
             if not math.isfinite(speed):
-                self.check()
+                self.check(self._recorder)
+                raise _divergence(self.moment, self._first_bad_point(), True, self.limit)
             dt = cfl * self.equation.stable_time_step(self.grid.whole, speed, self.method)
             count = int(min(_CFL_STEPS, last - self.step))
             if until is not None and self.time + count * dt >= until:
@@ -301,7 +302,7 @@ class Simulation:
     def take(self, dt: float, count: int, recorder: Recorder | None = None) -> None:
         """Take ``count`` steps of length ``dt``, looking for non-finite values every 2²⁶ point updates; see `advance`."""
         while count:
-            burst = min(count, self._checked + self._check_every - self.step)
+            burst = min(count, max(1, self._checked + self._check_every - self.step))
             self._burst(dt, burst, recorder)
             count -= burst
             if self.step - self._checked >= self._check_every:
@@ -377,6 +378,7 @@ class Simulation:
             self._run_start, self._run_dt = self.moment, dt
             self._history.append([dt, 0])
         recording = self._plan_recording(recorder, steps) if recorder else NOTHING
+        self._recorder = recorder
         watch = self._is_any if self._is_watched else None
         taken = self.discretization.march(self.u, dt, steps, recording, self.time, watch)
         if recorder:
@@ -395,7 +397,6 @@ class Simulation:
             raise ShapeError(
                 f"a recorder of this simulation must have rows of {wanted[0]} {wanted[1]} values, got {into!r}; allocate it so"
             )
-        self._recorder = recorder
         return recorder.plan(self.step, steps)
 
     def _field(self, dtype: str) -> Field:

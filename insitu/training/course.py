@@ -106,8 +106,8 @@ class Watch:
         try:
             self._breathe(self)
         except Exception:
-            # Random numbers are those of the training here, and no more when it has been left.
-            self.load_state_dict(self.state_dict())
+            # Random numbers are those of the training here, and a fit that is done again may begin with the same module.
+            self.load_state_dict(copy.deepcopy(self.state_dict()))
             raise
 
 

@@ -8,7 +8,7 @@ from insitu.training import Training, seeded, train
 
 
 class Twice(Forecaster):
-    """Two networks with dropout, the second for what the first leaves, of weights that the global generator draws."""
+    """Two networks with dropout, the second for what the first leaves, of weights that the global generator draws in place."""
 
     history = 1
 
@@ -17,8 +17,10 @@ class Twice(Forecaster):
         self.networks = []
 
     def fit(self, series, progress=None):
-        rank = series.shape[-1]
-        self.networks = [network(rank).to(series.dtype) for _ in range(2)]
+        if not self.networks:
+            self.networks = untouched([series.shape[-1]] * 2)
+        for layer in (layer for each in self.networks for layer in each[::3]):
+            layer.reset_parameters()
         inputs, targets = series[:-1], series[1:]
         for each in self.networks:
             record = train(each, inputs, targets, self.settings, progress)
@@ -39,10 +41,9 @@ class Twice(Forecaster):
 
     def load_state_dict(self, state):
         weights = state["networks"]
-        with seeded(0, torch.device("cpu")):  # draws nothing from the global generator
-            self.networks = [network(each["0.weight"].shape[1]).double().eval() for each in weights]
+        self.networks = untouched([each["0.weight"].shape[1] for each in weights])
         for each, values in zip(self.networks, weights, strict=True):
-            each.load_state_dict(values)
+            each.eval().load_state_dict(values)
 
 
 class DroppingCore(nn.Sequential):
@@ -53,6 +54,12 @@ class DroppingCore(nn.Sequential):
             nn.Dropout(0.2),
             nn.Conv1d(inputs, outputs, 3, padding=1, padding_mode="circular"),
         )
+
+
+def untouched(ranks):
+    """Return networks for these numbers of coefficients, with nothing drawn from the global generator."""
+    with seeded(0, torch.device("cpu")):
+        return [network(rank).double() for rank in ranks]
 
 
 def network(rank):

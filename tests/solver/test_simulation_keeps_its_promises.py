@@ -123,6 +123,53 @@ def test_a_nan_from_outside_is_named_as_such(host_device, scheme, before):
     assert np.isfinite(simulation.u.to_host()).all() and simulation.step == before + 5
 
 
+@pytest.mark.parametrize("is_watched", [False, True], ids=["checked", "watched"])
+@pytest.mark.parametrize("before", [0, 5])
+def test_a_nan_from_outside_leaves_the_time_of_cfl_steps(
+    host_device, before, is_watched, monkeypatch
+):
+    monkeypatch.setattr("solver.simulation._WATCHED", 0 if is_watched else 1 << 40)
+    simulation = make(host_device, "conservative", LARGE, cfl=0.5)
+    simulation.advance(steps=before)
+    time, good = simulation.time, simulation.u.to_host()
+    np.asarray(simulation.u)[0, 20] = np.nan
+    with pytest.raises(DivergenceError, match="written from outside") as caught:
+        simulation.advance(until=time + 1.0)
+    assert (caught.value.step, caught.value.time) == (before, time)
+    assert caught.value.location == (LARGE.coordinates()[0][20],)
+    assert simulation.moment == (before, time)
+    np.copyto(np.asarray(simulation.u), good)
+    simulation.advance(steps=3)
+    assert simulation.step == before + 3 and np.isfinite(simulation.time)
+
+
+def test_a_recorder_of_cfl_steps_keeps_finite_states_alone(host_device):
+    equation = Burgers(nu=0.01, scheme="central", forcing=0.0)
+    simulation = Simulation(host_device, GRID, equation, cfl=0.5)
+    recorder = Recorder(1, host_device.allocate((100, GRID.size), "float64"))
+    simulation.advance(steps=16, recorder=recorder)
+    np.asarray(simulation.fields["forcing"])[0, 5] = np.nan
+    with pytest.raises(DivergenceError):
+        simulation.advance(steps=50, recorder=recorder)
+    assert simulation.step == recorder.count == 16
+    assert np.isfinite(recorder.into.to_host()[:16]).all()
+
+
+@pytest.mark.parametrize("grid", [GRID, LARGE], ids=["on chip", "in memory"])
+def test_a_state_that_was_long_unchecked_goes_on_by_the_steps_asked_for(host_device, grid):
+    """As one of several ranks, which look less often, leaves it to one."""
+    here, expected = (make(host_device, grid=grid, dt=1e-3) for _ in range(2))
+    before = 3 * (1 << 26) // grid.size
+    here.restore(
+        expected.numbers()
+        | {"step": before, "time": before * 1e-3, "run": [0, 0.0, 1e-3], "is_in_run": True}
+    )
+    here.advance(steps=7)
+    expected.advance(steps=7)
+    assert (here.step, here.time) == (before + 7, pytest.approx((before + 7) * 1e-3))
+    assert np.array_equal(here.u.to_host(), expected.u.to_host())
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
