@@ -120,10 +120,15 @@ def test_the_same_where_rows_fill_whole_vectors(points, sides, method):
     check(Device.open("Serial"), len(points), sides, "forced burgers", method, points)
 
 
-@pytest.mark.parametrize("points", [(9000,), (37, 48), (37, 29), (14, 11, 32)])
+@pytest.mark.parametrize(
+    ("points", "third"),
+    [((9000,), 1 << 25), ((37, 48), 1 << 25), ((37, 29), 0), ((14, 11, 32), 0)],
+    ids=["line", "plane", "plane past the caches", "volume past the caches"],
+)
 @pytest.mark.parametrize("steps", [1, 7])
-def test_a_bad_value_is_seen_wherever_it_is(monkeypatch, host_device, points, steps):
+def test_a_bad_value_is_seen_wherever_it_is(monkeypatch, host_device, points, third, steps):
     monkeypatch.setattr("solver.simulation._WATCHED", 0)
+    monkeypatch.setattr(blocks, "cache_bytes", lambda n=2: (1 << 20, third)[n - 2])
     grid = grid_of(len(points), "periodic", points)
     simulation = Simulation(
         host_device, grid, Burgers(0.02, "central"), rough(grid, len(points)), method="euler"

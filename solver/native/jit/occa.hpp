@@ -25,22 +25,34 @@ typedef long long insitu_line __attribute__((vector_size(32), may_alias));
 #define INSITU_STREAM_LINE(to, from) __builtin_ia32_movntdq256((insitu_line *) (to), from)
 #endif
 
-// Copies a row past the caches where it is aligned. What was streamed is seen by others after stream_end().
+// Copies a row past the caches where it is aligned, and returns whether one of its values is not finite. What was streamed is
+// seen by others after stream_end().
 template <typename T>
-static inline void stream_row(T *to, const T *from, int n) {
+static inline int stream_row(T *to, const T *from, int n) {
+  int bad = 0, i = 0;
 #ifdef INSITU_STREAM_LINE
-  const int width = sizeof(insitu_line) / sizeof(T);
-  int i = 0;
-  for (; i < n && (unsigned long) (to + i) % sizeof(insitu_line); ++i) to[i] = from[i];
-  for (; i + width <= n; i += width) {
-    insitu_line line;
-    memcpy(&line, from + i, sizeof line);
-    INSITU_STREAM_LINE(to + i, line);
+  typedef T line __attribute__((vector_size(sizeof(insitu_line))));
+  const int width = sizeof(line) / sizeof(T);
+  for (; i < n && (unsigned long) (to + i) % sizeof(line); ++i) {
+    to[i] = from[i];
+    bad |= !(from[i] - from[i] == 0);
   }
-  for (; i < n; ++i) to[i] = from[i];
-#else
-  memcpy(to, from, n * sizeof(T));
+  line rest = {};
+#pragma GCC unroll 8
+  for (; i + width <= n; i += width) {
+    line values;
+    memcpy(&values, from + i, sizeof values);
+    rest += values - values;
+    INSITU_STREAM_LINE(to + i, (insitu_line) values);
+  }
+  const insitu_line is_bad = (insitu_line) (rest != 0);
+  for (int k = 0; k < (int) (sizeof(insitu_line) / sizeof(is_bad[0])); ++k) bad |= is_bad[k] != 0;
 #endif
+  for (; i < n; ++i) {
+    to[i] = from[i];
+    bad |= !(from[i] - from[i] == 0);
+  }
+  return bad;
 }
 
 // Vectors as long as a line of the cache.
