@@ -149,6 +149,11 @@ class Fields:
                     f"fields of one state must have one type, got {field.memory.dtype} for {name} after {self.dtype}; register "
                     "those of one type"
                 )
+        types = self.ranks.all(str(field.memory.dtype))
+        if len(set(types)) > 1:
+            raise CaseError(
+                f"field {name} must have one type on every rank, got {', '.join(types)}; register those of one type"
+            )
         self.registered[name] = field
         self.dtype = field.memory.dtype
         self.sizes[name], self.ghosts[name] = components, field.ghost

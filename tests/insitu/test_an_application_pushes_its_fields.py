@@ -195,6 +195,12 @@ def unknown_key(coupling):
     coupling.value("grid.spacing")
 
 
+def test_a_field_that_does_not_fit_is_what_a_with_statement_tells(coupling):
+    with pytest.raises(insitu.CaseError, match="field u must hold"), coupling:
+        wrong_size(coupling)
+    assert not coupling.is_open
+
+
 def test_a_field_of_exchanged_axes_is_not_taken_for_its_block(tmp_path):
     case = tmp_path / "case.yaml"
     case.write_text("grid: {points: [6, 4], extent: [[0, 1], [0, 1]]}\nsampling: {window: 5}\n")
