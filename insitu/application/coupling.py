@@ -313,7 +313,7 @@ class InSitu:
         """Close a run that an error ends: what is known is written, without waiting for other ranks."""
         if not self.is_open:
             return
-        if self.report is None:
+        if self.report is None or self._fields is None or not self._fields.registered:
             self.is_open = False
             return
         self.report.fail(error)

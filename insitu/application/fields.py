@@ -1,7 +1,9 @@
 """The fields of an application: views of its memory as one state."""
 
+import itertools
 import math
 from collections.abc import Sequence
+from operator import mul
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,16 +59,21 @@ class RegisteredField(NamedTuple):
         Raises
         ------
         CaseError
-            Its size is not that of the block, or its values are no floating-point numbers.
+            Its shape is not that of the block, or its values are no floating-point numbers.
         """
         around = (ghost,) * len(points) if isinstance(ghost, int) else tuple(ghost)
+        if components < 1 or len(around) != len(points) or min(around) < 0:
+            raise CaseError(
+                f"field {name} must have 1 component or more and 0 ghosts or more along each of {len(points)} axes, got "
+                f"{components} and {ghost}; correct what is registered"
+            )
         stored = tuple(n + 2 * g for n, g in zip(points, around, strict=True))
         memory = device.wrap(array)
-        if memory.size != components * math.prod(stored) or memory.dtype.kind != "f":
+        if not _is_laid_out(memory.shape, (components, *stored)) or memory.dtype.kind != "f":
             raise CaseError(
                 f"field {name} must hold {components} x {' x '.join(map(str, stored))} float32 or float64 values (components, "
-                f"points and ghosts of this rank's block), got {memory.dtype} of shape {tuple(memory.shape)}; correct what is "
-                "registered"
+                f"points and ghosts of this rank's block, in this order), got {memory.dtype} of shape {tuple(memory.shape)}; "
+                "correct what is registered"
             )
         if memory.shape != (components, *stored):
             memory = memory.reshape((components, *stored))
@@ -142,6 +149,11 @@ class Fields:
                     f"fields of one state must have one type, got {field.memory.dtype} for {name} after {self.dtype}; register "
                     "those of one type"
                 )
+        types = self.ranks.all(str(field.memory.dtype))
+        if len(set(types)) > 1:
+            raise CaseError(
+                f"field {name} must have one type on every rank, got {', '.join(types)}; register those of one type"
+            )
         self.registered[name] = field
         self.dtype = field.memory.dtype
         self.sizes[name], self.ghosts[name] = components, field.ghost
@@ -255,10 +267,21 @@ class Fields:
         self.target = None
 
 
+def _is_laid_out(shape: Sequence[int], wanted: Sequence[int]) -> bool:
+    """Return whether an array has the wanted axes, or neighbouring ones in one, as a flat array has all of them."""
+    own, others = (list(itertools.accumulate(each[::-1], mul)) for each in (shape, wanted))
+    return math.prod(shape) == math.prod(wanted) and {1, *own} <= {1, *others}
+
+
 def device_of(array: Any) -> str:
     """Return the name of the device on which an array is."""
     if hasattr(array, "device_name"):
         return array.device_name
+    if not hasattr(array, "__dlpack_device__"):
+        raise CaseError(
+            f"a field must be an array of NumPy, torch, CuPy or JAX, which is seen in place, got {type(array).__name__}; "
+            "keep it in one"
+        )
     kind, number = array.__dlpack_device__()
     names = {1: "cpu", 2: f"CUDA:{number}", 10: f"HIP:{number}"}
     if kind not in names:

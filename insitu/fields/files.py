@@ -20,6 +20,7 @@ Written = VtkHdfFile | ZarrStore
 
 _FORMATS: dict[str, type[VtkHdfFile] | type[ZarrStore]] = {"vtkhdf": VtkHdfFile, "zarr": ZarrStore}
 _HOST = torch.device("cpu")
+_ASIDE, _COPIED = ".fields", ".fields.copied"  # where a file waits to be copied, and to be removed
 
 
 def held_steps(path: Path, comm: Any, step: int) -> list[int]:
@@ -61,6 +62,7 @@ def opened(
     if count == 0:
         on_first(layout.comm, lambda: remove_fields(path.parent), _HOST)
         return kind(path, layout, is_new=True)
+    on_first(layout.comm, lambda: _remove_copied(path.parent), _HOST)
     if on_first(layout.comm, lambda: _can_continue(kind, path, layout), _HOST):
         continued = kind(path, layout, is_new=False)
         with together(layout.comm):
@@ -75,13 +77,13 @@ def opened(
     if layout.comm is not None:
         layout.comm.Barrier()
     made.publish(count)
-    on_first(layout.comm, lambda: shutil.rmtree(_aside(path).parent), _HOST)
+    on_first(layout.comm, lambda: _drop_aside(path.parent), _HOST)
     return made
 
 
 def remove_fields(folder: Path) -> None:
     """Remove the field files of a run directory, of whichever format."""
-    for name in ("fields.vtkhdf", "fields.parts", "fields.zarr", ".fields"):
+    for name in ("fields.vtkhdf", "fields.parts", "fields.zarr", _ASIDE, _COPIED):
         path = folder / name
         if path.is_dir():
             shutil.rmtree(path)
@@ -90,12 +92,12 @@ def remove_fields(folder: Path) -> None:
 
 
 def _can_continue(kind: type[VtkHdfFile] | type[ZarrStore], path: Path, layout: Layout) -> bool:
-    return not _aside(path).exists() and kind.fits(path, layout)
+    return not _aside(path).parent.exists() and kind.fits(path, layout)
 
 
 def _aside(path: Path) -> Path:
     """Return where a file waits that is being copied."""
-    return path.parent / ".fields" / path.name
+    return path.parent / _ASIDE / path.name
 
 
 def _put_aside(path: Path) -> None:
@@ -107,6 +109,17 @@ def _put_aside(path: Path) -> None:
     if parts.exists():
         parts.rename(_aside(parts))
     path.rename(_aside(path))
+
+
+def _drop_aside(folder: Path) -> None:
+    """Remove what has been copied, by another name: what a kill leaves of it must not be copied again."""
+    (folder / _ASIDE).rename(folder / _COPIED)
+    _remove_copied(folder)
+
+
+def _remove_copied(folder: Path) -> None:
+    if (folder / _COPIED).exists():
+        shutil.rmtree(folder / _COPIED)
 
 
 def _part(fields: Fields, number: int, layout: Layout) -> np.ndarray:

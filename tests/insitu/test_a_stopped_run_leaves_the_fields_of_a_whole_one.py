@@ -1,13 +1,14 @@
 """A run that is stopped shows itself as unfinished, and once it has gone on its field file is that of one without a stop."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import zarr
 
 from insitu import cli
-from insitu.fields import Fields, layout, writer
+from insitu.fields import Fields, files, layout, writer
 
 CASE = Path(__file__).parent.parent.parent / "jobs" / "burgers.yaml"
 SHORT = ["--time.steps=300", "--learning.model=DMD", "--device=Serial", "--checkpoint.steps=50"]
@@ -41,6 +42,31 @@ def test_the_files_are_alike(kind, is_large, tmp_path, monkeypatch):
         np.testing.assert_array_equal(parts.times, whole.times)
         for n in range(16):
             np.testing.assert_array_equal(parts.state("u", n), whole.state("u", n))
+
+
+def test_a_kill_while_what_other_ranks_wrote_is_removed_loses_nothing(tmp_path, monkeypatch):
+    flags = ["--fields.format=zarr", "--fields.every=20", *SHORT, "--output", str(tmp_path)]
+    assert cli.main(["run", str(CASE), *flags, "--time-limit=0"]) == 0
+    path = tmp_path / "fields.zarr"
+    with Fields(path) as fields:
+        before = [fields.state("u", n) for n in range(len(fields))]
+    zarr.open_group(path, mode="r+", use_consolidated=False).attrs["layout"] = "of other ranks"
+
+    def die(folder):
+        for file in folder.rglob("*"):
+            if file.is_file() and file.name != "zarr.json":
+                file.unlink()
+        raise SystemExit(9)  # stands for a kill
+
+    with monkeypatch.context() as killing:
+        killing.setattr(files, "shutil", SimpleNamespace(rmtree=die))
+        assert cli.main(["run", str(CASE), *flags, "--resume"]) != 0
+    assert cli.main(["run", str(CASE), *flags, "--resume"]) == 0
+    with Fields(path) as fields:
+        np.testing.assert_array_equal(fields.steps, np.arange(0, 301, 20))
+        for n, expected in enumerate(before):
+            np.testing.assert_array_equal(fields.state("u", n), expected)
+    assert not list(tmp_path.glob(".fields*"))
 
 
 def test_states_that_a_killed_process_made_room_for_are_not_there(tmp_path):

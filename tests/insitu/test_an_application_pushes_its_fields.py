@@ -141,6 +141,18 @@ def wrong_size(coupling):
     coupling.register("u", np.zeros(3))
 
 
+def components_last(coupling):
+    coupling.register("u", np.zeros((256, 2)), components=2)
+
+
+def other_ghosts(coupling):
+    coupling.register("u", np.zeros(254), ghost=-1)
+
+
+def no_array(coupling):
+    coupling.register("u", [0.0] * 256)
+
+
 def wrong_type(coupling):
     coupling.register("u", np.zeros(256, np.int64))
 
@@ -183,10 +195,31 @@ def unknown_key(coupling):
     coupling.value("grid.spacing")
 
 
+def test_a_field_that_does_not_fit_is_what_a_with_statement_tells(coupling):
+    with pytest.raises(insitu.CaseError, match="field u must hold"), coupling:
+        wrong_size(coupling)
+    assert not coupling.is_open
+
+
+def test_a_field_of_exchanged_axes_is_not_taken_for_its_block(tmp_path):
+    case = tmp_path / "case.yaml"
+    case.write_text("grid: {points: [6, 4], extent: [[0, 1], [0, 1]]}\nsampling: {window: 5}\n")
+    coupling = insitu.InSitu(case, output=tmp_path / "out")
+    with pytest.raises(insitu.CaseError, match=r"got float64 of shape \(4, 6\)"):
+        coupling.register("u", np.zeros((4, 6)))
+    for name, shape in (("a", 24), ("b", (6, 4)), ("c", (1, 6, 4)), ("d", (1, 24))):
+        coupling.register(name, np.zeros(shape))
+    coupling.register("e", np.zeros((2, 24)), components=2)
+    assert coupling._fields.components == 6
+
+
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [
         (wrong_size, "field u must hold 1 x 256 float32 or float64 values"),
+        (components_last, r"in this order\), got float64 of shape \(256, 2\)"),
+        (other_ghosts, "0 ghosts or more along each of 1 axes, got 1 and -1"),
+        (no_array, "seen in place, got list"),
         (wrong_type, "got int64"),
         (other_grid, "the application's grid must be the case's"),
         (half_the_grid, "must cover the 256 points of the grid, got 128"),

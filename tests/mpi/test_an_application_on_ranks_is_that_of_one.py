@@ -54,6 +54,14 @@ def test_an_array_that_one_rank_cannot_show_is_an_error_on_all(comm, coupling):
     coupling.register("u", np.zeros(4))
 
 
+@pytest.mark.ranks(2, 3, 4)
+def test_a_field_has_one_type_on_all_ranks(comm, coupling):
+    coupling.declare(Grid((4 * comm.size,), ((0.0, 1.0),)), (4 * comm.rank,), (4,))
+    with pytest.raises(insitu.CaseError, match="one type on every rank, got float64, .*float32"):
+        coupling.register("u", np.zeros(4, np.float32 if comm.rank else np.float64))
+    coupling.register("u", np.zeros(4))
+
+
 def test_messages_of_the_application_are_left_alone(comm, coupling):
     """A receive from anyone, of anything, is under way while the learning talks."""
     grid = Grid((4 * comm.size,), ((0.0, 1.0),))
