@@ -19,7 +19,7 @@ from insitu.online.descent import Descent
 from insitu.online.settings import Online
 from insitu.online.splits import leaks
 from insitu.online.whole import Whole
-from insitu.training import TrainingError, seeded
+from insitu.training import TrainingError, needs_closure, seeded
 
 __all__ = ["OnlineRecord", "OnlineTrainer"]
 
@@ -67,6 +67,11 @@ class OnlineTrainer:
         Of the states.
     whole : Whole, optional
         How ranks share the states; all of them make the same calls. Left out where one rank has all.
+
+    Raises
+    ------
+    ValueError
+        A step of the optimizer needs a closure.
     """
 
     def __init__(
@@ -85,6 +90,11 @@ class OnlineTrainer:
         module.load_state_dict(weights)
         self.module = module
         self.optimizer = settings.optimizer(list(module.parameters()))
+        if needs_closure(type(self.optimizer)):
+            raise ValueError(
+                "online.optimizer must be a torch optimizer that steps without a closure, such as torch.optim.Adam, got "
+                f"{type(self.optimizer).__name__}; correct the case"
+            )
         loss = settings.loss or nn.MSELoss()
         self.descent = Descent(module, loss, self.optimizer, settings.batch_size, comm)
         rank = 0 if comm is None else comm.rank

@@ -3,7 +3,7 @@
 from insitu.training.course import Progress, TrainingRecord, Watch
 from insitu.training.loop import TrainingError, train
 from insitu.training.seeds import seeded
-from insitu.training.settings import Training
+from insitu.training.settings import Training, needs_closure
 
 __all__ = [
     "Progress",
@@ -11,6 +11,7 @@ __all__ = [
     "TrainingError",
     "TrainingRecord",
     "Watch",
+    "needs_closure",
     "seeded",
     "train",
 ]

@@ -1,6 +1,7 @@
 """What a case says about the training of a network."""
 
 import importlib
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["Training", "optimizer_class"]
+__all__ = ["Training", "needs_closure", "optimizer_class"]
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def optimizer_class(class_path: str) -> Callable[..., torch.optim.Optimizer]:
     Raises
     ------
     ValueError
-        It cannot be imported, or is none of torch's optimizers.
+        It cannot be imported, is none of torch's optimizers, or needs a closure.
     """
     module, _, name = class_path.rpartition(".")
     try:
@@ -88,9 +89,17 @@ def optimizer_class(class_path: str) -> Callable[..., torch.optim.Optimizer]:
     except (ImportError, AttributeError, ValueError):
         found = None
     _require(
-        isinstance(found, type) and issubclass(found, torch.optim.Optimizer),
+        isinstance(found, type)
+        and issubclass(found, torch.optim.Optimizer)
+        and not needs_closure(found),
         "optimizer",
-        "the class path of a torch optimizer such as torch.optim.Adam",
+        "the class path of a torch optimizer that steps without a closure, such as torch.optim.Adam",
         class_path,
     )
     return found
+
+
+def needs_closure(optimizer: type[torch.optim.Optimizer]) -> bool:
+    """Return whether a step must evaluate the loss itself, maybe more than once, as L-BFGS does."""
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    return closure is not None and closure.default is inspect.Parameter.empty

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from insitu.models import DMD, LSTM, Forecaster, Persistence
+from insitu.online import Online, OnlineTrainer
 from insitu.training import Training, TrainingRecord
 
 MODELS = {
@@ -153,6 +154,15 @@ def test_the_shortest_series_is_named(count, message):
         return
     with pytest.raises(ValueError, match=message):
         model.fit(series()[:count])
+
+
+def test_an_optimizer_that_wants_a_closure_is_refused():
+    message = "must be .* that steps without a closure, such as torch.optim.Adam, got .*LBFGS"
+    with pytest.raises(ValueError, match=f"training.optimizer {message}"):
+        Training(optimizer="torch.optim.LBFGS")
+    online = Online(model=torch.nn.Linear(1, 1), optimizer=torch.optim.LBFGS)
+    with pytest.raises(ValueError, match=f"online.optimizer {message}"):
+        OnlineTrainer(online, torch.device("cpu"), torch.float64)
 
 
 @pytest.mark.parametrize("name", ["hidden", "layers", "history"])
