@@ -205,7 +205,7 @@ class InSitu:
         CaseError
             Nothing is registered, or snapshots would not be equally spaced.
         Exception
-            What fails on one rank is raised on all of them.
+            What fails on one rank where a snapshot is due or a closure acts is raised on all of them.
         """
         start = clock.perf_counter()
         self._require_open()
