@@ -370,6 +370,57 @@ def newcomer():
     )
 
 
+def navier_stokes_ranks():
+    result = read("navier_stokes_ranks")
+    ranks = sorted({row["ranks"] for row in result["rows"]})
+    rows = []
+    for n, first in enumerate(result["rows"]):
+        if first["ranks"] > ranks[0]:
+            continue
+        found = result["rows"][n : n + len(ranks)]
+        each = "" if first["scaling"] == "strong" else " a rank"
+        cells = [
+            f"{row['ms_per_step']:.0f}, {100 * row['share_of_communication']:.0f} %, {row['computing_ms_per_step']:.0f}"
+            for row in found
+        ]
+        sent = f"{found[1]['messages_per_step_and_rank']:.0f}, {found[1]['bytes_per_step_and_rank'] / 1e6:.1f}"
+        iterations = "/".join(f"{row['iterations_per_step']:.0f}" for row in found)
+        size = " × ".join(map(str, first["points"]))
+        rows.append([f"{first['scaling']}, {size}{each}", *cells, iterations, sent])
+    header = ["Navier-Stokes, a step", *(f"{n} rank{'s' * (n > 1)}" for n in ranks)]
+    table = markdown([*header, "V-cycles", f"messages, MB of a rank of {ranks[1]}"], rows)
+    return (
+        f"{table}\n\nIn a cell: ms, the share of packing, waiting and reductions, ms of its processor that a rank computes. "
+        f"The fastest of {result['repeats']} rounds, {result['cores']} cores: 4 ranks take turns, so their ms say nothing. A "
+        "pressure solve is many small exchanges and one reduction a cycle; on the coarse grids latency is all there is."
+    )
+
+
+def field_models():
+    result = read("field_models")
+    rows = [
+        [
+            " × ".join(map(str, row["points"])),
+            f"{row['layers']} of {row['channels']}, {row['precision'].removeprefix('torch.')}",
+            str(row["influence"][0] if isinstance(row["influence"], list) else row["influence"]),
+            *(f"{row[f'{way}_ms']:.2f}" for way in ("wide", "staged", "chosen")),
+        ]
+        for row in result["rows"]
+    ]
+    header = [
+        "grid",
+        "layers of channels",
+        "influence",
+        "wide halo, ms",
+        "staged, ms",
+        "chosen, ms",
+    ]
+    return (
+        f"{markdown(header, rows)}\n\nConvolutions of five cells evaluated on {result['ranks']} ranks, one thread each: one "
+        "halo as wide as the influence, or one exchange a layer; medians."
+    )
+
+
 def restart():
     result = read("restart")
     rows = []
@@ -423,6 +474,8 @@ TABLES = (
     speed,
     equations,
     scaling,
+    navier_stokes_ranks,
+    field_models,
 )
 
 

@@ -41,10 +41,13 @@ def _device(mode: str) -> solver.Device:
 
 @pytest.fixture(scope="session", autouse=True)
 def kernel_cache(request: pytest.FixtureRequest, shared_folder: str) -> Iterator[str]:
-    """A kernel cache, fresh or in $INSITU_TEST_KERNELS, which subprocesses inherit; one a rank, so that all build at once."""
+    """A kernel cache, fresh or in $INSITU_TEST_KERNELS, which subprocesses inherit.
+
+    Ranks that share tests out have one each, so that all build at once; where all run the same tests, one builds for all.
+    """
     folder = os.environ.get("INSITU_TEST_KERNELS", shared_folder)
     ranks = request.config.pluginmanager.get_plugin("ranks of the session")
-    rank = 0 if ranks is None else ranks.comm.rank
+    rank = 0 if ranks is None or ranks.are_together(request.session) else ranks.comm.rank
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OCCA_CACHE_DIR", os.path.join(folder, f"kernels-{rank}"))
         yield os.environ["OCCA_CACHE_DIR"]

@@ -135,6 +135,10 @@ class Ranks:
             raise session.Interrupted(session.shouldstop)
         return True
 
+    def are_together(self, session):
+        """Return whether no test of the session is shared out."""
+        return all(is_collective(item.path) for item in session.items)
+
     def run(self, session):
         """Run the collective tests, then share the files of the others out."""
         together = [item for item in session.items if is_collective(item.path)]
