@@ -392,7 +392,7 @@ def navier_stokes_ranks():
     return (
         f"{table}\n\nIn a cell: ms, the share of packing, waiting and reductions, ms of its processor that a rank computes. "
         f"The fastest of {result['repeats']} rounds, {result['cores']} cores: 4 ranks take turns, so their ms say nothing. A "
-        "pressure solve is many small exchanges and one reduction a cycle; on the coarse grids latency is all there is."
+        "pressure solve is many small exchanges and a few reductions."
     )
 
 
