@@ -171,7 +171,7 @@ class Sampler:
         Raises
         ------
         DivergenceError
-            From the check every 2²⁶ point updates; the ring then holds the finite snapshots.
+            From the check every 2²⁸ point updates; the ring then holds the finite snapshots.
         """
         if interval is not None:
             yield from self._follow_times(simulation, until, steps, interval, since)

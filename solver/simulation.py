@@ -20,7 +20,7 @@ from solver.sharing import share
 from solver.steppers import method_of
 
 SAFETY = 0.9  # of the stability limit, where no time step is given
-_CHECK_WORK = 1 << 26  # point updates between two looks for non-finite values
+_CHECK_WORK = 1 << 28  # point updates between two looks for non-finite values
 _CHECK_LEAST = 100  # steps
 _CFL_STEPS = 8
 _WATCHED = 1 << 20  # values of a rank from which on passes look at what they write
@@ -145,7 +145,8 @@ class Simulation:
         ] = []  # [dt, steps] since the state was last found finite, in order
         self._recorder: Recorder | None = None  # of the last steps
         self._finite = FiniteCheck(device, self.u)
-        self._check_every = max(_CHECK_LEAST, _CHECK_WORK // self.work)
+        work = math.ceil(self.work * self.discretization.effort)
+        self._check_every = max(_CHECK_LEAST, _CHECK_WORK // work)
         self._copy_good()
         self._mark_good()
 
@@ -194,7 +195,7 @@ class Simulation:
     ) -> Iterator[Moment]:
         """Advance and yield the moment after every ``every`` steps and after the last.
 
-        Finiteness is checked every 2²⁶ point updates and at the end, not at every moment; see `advance` for the errors.
+        Finiteness is checked every 2²⁸ point updates and at the end, not at every moment; see `advance` for the errors.
         """
         if every < 1:
             raise ParameterError(f"every must be 1 or more steps, got {every}; correct it")
@@ -300,7 +301,7 @@ class Simulation:
             self._arrive(until, dt)
 
     def take(self, dt: float, count: int, recorder: Recorder | None = None) -> None:
-        """Take ``count`` steps of length ``dt``, looking for non-finite values every 2²⁶ point updates; see `advance`."""
+        """Take ``count`` steps of length ``dt``, looking for non-finite values every 2²⁸ point updates; see `advance`."""
         while count:
             burst = min(count, max(1, self._checked + self._check_every - self.step))
             self._burst(dt, burst, recorder)
@@ -387,7 +388,7 @@ class Simulation:
         self.step += taken
         self.time = self._run_start.time + (self.step - self._run_start.step) * dt
         if taken < steps:
-            self._repeat([dt] * (steps - taken), recorder)
+            self._repeat([(dt, steps - taken)], recorder)
 
     def _plan_recording(self, recorder: Recorder, steps: int) -> Recording:
         if recorder is self._recorder:
@@ -442,10 +443,10 @@ class Simulation:
         outside = _divergence(self.moment, self._first_bad_point(), True, self.limit)
         if self._last_good is None:
             raise outside
-        repeat = [dt for dt, count in self._history for _ in range(count)]
+        segments = [(dt, count) for dt, count in self._history]
         self.u.copy_from(self._last_good)
         self.step, self.time = self._good
-        self._repeat(repeat, recorder)
+        self._repeat(segments, recorder)
         self.u.copy_from(self._last_good)
         self.step, self.time = self._good
         self._mark_good()
@@ -453,22 +454,30 @@ class Simulation:
             recorder.forget_after(self.step)
         raise outside
 
-    def _repeat(self, repeat: list[float], recorder: Recorder | None) -> None:
-        """Take steps of these lengths one by one, and stop before the first that gives values that are not finite."""
+    def _repeat(self, segments: list[tuple[float, int]], recorder: Recorder | None) -> None:
+        """Take (dt, steps) again, and stop before the first step that gives values that are not finite."""
         if self._is_bad():
             raise _divergence(self.moment, self._first_bad_point(), True, self.limit)
         before = self._field(str(self.u.dtype))
-        for dt in repeat:
-            before.copy_from(self.u)
-            self.discretization.march(self.u, dt, 1, NOTHING, self.time)
-            if self._is_bad():
-                found, location = Moment(self.step + 1, self.time + dt), self._first_bad_point()
-                self.u.copy_from(before)
-                self._mark_good()
-                if recorder:
-                    recorder.forget_after(self.step)
-                raise _divergence(found, location, False, self.limit)
-            self.step, self.time = self.step + 1, self.time + dt
+        for dt, left in segments:
+            stride = left
+            while left:
+                stride = min(stride, left)
+                before.copy_from(self.u)
+                self.discretization.march(self.u, dt, stride, NOTHING, self.time)
+                if not self._is_bad():
+                    self.step, self.time = self.step + stride, self.time + stride * dt
+                    left -= stride
+                elif stride > 1:
+                    self.u.copy_from(before)
+                    stride //= 2
+                else:
+                    found, location = Moment(self.step + 1, self.time + dt), self._first_bad_point()
+                    self.u.copy_from(before)
+                    self._mark_good()
+                    if recorder:
+                        recorder.forget_after(self.step)
+                    raise _divergence(found, location, False, self.limit)
 
     def _first_bad_point(self) -> tuple[float, ...]:
         values = self.u.to_host()

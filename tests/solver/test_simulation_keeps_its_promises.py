@@ -104,6 +104,21 @@ def test_divergence_names_the_step_and_keeps_the_finite_part(device, grid, is_wa
     assert (again.value.step, again.value.location) == (error.step, error.location)
 
 
+def test_the_step_that_diverges_is_found_by_halves(host_device, monkeypatch):
+    dt = 1.02 * Burgers(nu=0.01, scheme="miniapp").stable_time_step(GRID, 1e-6, method_of("euler"))
+    simulation = make(host_device, dt=dt, force=True, initial=lambda x: 1e-6 * np.cos(31 * x))
+    march, counts = simulation.discretization.march, []
+    monkeypatch.setattr(
+        simulation.discretization,
+        "march",
+        lambda u, dt, steps, *rest: counts.append(steps) or march(u, dt, steps, *rest),
+    )
+    with pytest.raises(DivergenceError) as caught:
+        simulation.advance(steps=100_000)
+    assert caught.value.step > 100
+    assert counts[0] == 100_000 and len(counts) < 40
+
+
 @pytest.mark.parametrize("before", [0, 5])
 @pytest.mark.parametrize("scheme", ["miniapp", "conservative"])
 def test_a_nan_from_outside_is_named_as_such(host_device, scheme, before):
