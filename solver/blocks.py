@@ -27,6 +27,7 @@ _SHARED = 48 * 1024  # bytes of a GPU block
 _THREADS = 1024  # of a GPU block
 _CHUNK = 256  # points of a row between two prefetches
 _BATCH = 4  # rows of two dimensions that one time level takes before the next level does, on a CPU
+_BATCH_OF_PLANES = 2  # the same in three dimensions, where all levels share a ring
 _ROW = 576  # points of a row that a tile of two dimensions loads, on a CPU
 _PAGE = 4096  # bytes by which a processor at first tells addresses apart
 _NEAR = 512  # bytes
@@ -303,7 +304,9 @@ class Problem:
         # Of one-stage methods all levels share a ring; see march_plane.okl.
         rings = 1 if self.stages == 1 else levels
         ring = (2 * levels if self.stages == 1 else self.stages) * self.ghost + 1
-        batch = _BATCH if self.is_host and is_flat else 1
+        batch = 1
+        if self.is_host and (is_flat or self.stages == 1):
+            batch = _BATCH if is_flat else _BATCH_OF_PLANES
         ring += (batch - 1) + (0 if self.grid.is_periodic[0] else self.ghost)
         left = align if self.is_host else self.ghost
         lanes = self._lanes(widths[2], has_helpers() and self.ghost == 1)
