@@ -1,6 +1,7 @@
 // A compiled OKL kernel with the signature its translated source states: every launch is checked here, before OCCA,
 // which checks nothing on CUDA and OpenCL and misreads 64-bit integers.
 #include <dlfcn.h>
+#include <pthread.h>
 #include <pybind11/stl.h>
 
 #include <cmath>
@@ -69,6 +70,15 @@ class ThreadLimit {
   }
   int before_ = 0;
 };
+
+// Before a fork: the threads of this thread's teams end, and the next launch starts new ones. A child would wait for them for
+// ever: it has their addresses, but they stayed behind.
+void dismiss_team() {
+  using Pause = int (*)(int);
+  constexpr int soft = 1;
+  static const auto pause = reinterpret_cast<Pause>(dlsym(RTLD_DEFAULT, "omp_pause_resource_all"));
+  if (pause) pause(soft);
+}
 
 struct Kernel {
   DevicePtr device;
@@ -317,6 +327,7 @@ std::string directory(Kernel &kernel) {
 }  // namespace
 
 void bind_kernel(py::module_ &m) {
+  if (OCCA_OPENMP_ENABLED) pthread_atfork(dismiss_team, nullptr, nullptr);
   memory_type = reinterpret_cast<PyTypeObject *>(py::type::of<Memory>().ptr());
   const auto callable = py::custom_type_setup([](PyHeapTypeObject *type) { type->ht_type.tp_call = call; });
   py::class_<Kernel>(m, "Kernel", callable,
