@@ -71,8 +71,8 @@ class ThreadLimit {
   int before_ = 0;
 };
 
-// Before a fork: the threads of this thread's teams end, and the next launch starts new ones. A child would wait for them for
-// ever: it has their addresses, but they stayed behind.
+// Before a fork: the threads of this thread's teams end, and the next launch starts new ones. A child would wait for
+// them for ever: it has their addresses, but they stayed behind.
 void dismiss_team() {
   using Pause = int (*)(int);
   constexpr int soft = 1;
