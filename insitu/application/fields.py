@@ -32,6 +32,8 @@ class RegisteredField(NamedTuple):
 
     Attributes
     ----------
+    array
+        What it registered.
     memory : Memory
         All of it, ghosts too, ``(components, *(points + 2 ghost))``; the application's own, wrapped in place.
     view : Tensor
@@ -40,9 +42,16 @@ class RegisteredField(NamedTuple):
         Ghost points on each side of each axis.
     """
 
+    array: Any
     memory: Memory
     view: Tensor
     ghost: tuple[int, ...]
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether the array's values are elsewhere now, as after ``tensor.data = other`` or ``tensor.resize_``."""
+        address = _address_of(self.array)
+        return address is not None and address != self.memory.pointer
 
     @classmethod
     def of(
@@ -78,7 +87,7 @@ class RegisteredField(NamedTuple):
         if memory.shape != (components, *stored):
             memory = memory.reshape((components, *stored))
         inside = tuple(slice(g, g + n) for g, n in zip(around, points, strict=True))
-        return cls(memory, as_torch(memory[(slice(None), *inside)]), around)
+        return cls(array, memory, as_torch(memory[(slice(None), *inside)]), around)
 
 
 class BlockState(NamedTuple):
@@ -171,16 +180,20 @@ class Fields:
         )
 
     def require_memory(self) -> None:
-        """Refuse a field whose memory the application has freed or moved, where it has said so.
+        """Refuse a field whose memory the application has freed or moved, where it has said so or its array shows it.
 
         Raises
         ------
         MemoryInUseError
             It names the field.
         """
-        if self.moved:
+        fields = {**self.registered, **({"the target": self.target} if self.target else {})}
+        moved = self.moved or next(
+            (name for name, field in fields.items() if field.has_moved), None
+        )
+        if moved:
             raise MemoryInUseError(
-                f"a field's memory must stay where it is until finish(), that of {self.moved} was freed or moved before step "
+                f"a field's memory must stay where it is until finish(), that of {moved} was freed or moved before step "
                 f"{self.step}; finish first"
             )
 
@@ -271,6 +284,16 @@ def _is_laid_out(shape: Sequence[int], wanted: Sequence[int]) -> bool:
     """Return whether an array has the wanted axes, or neighbouring ones in one, as a flat array has all of them."""
     own, others = (list(itertools.accumulate(each[::-1], mul)) for each in (shape, wanted))
     return math.prod(shape) == math.prod(wanted) and {1, *own} <= {1, *others}
+
+
+def _address_of(array: Any) -> int | None:
+    """Return where an array's values begin, None where it does not say."""
+    if isinstance(array, Tensor):
+        return array.data_ptr()
+    for name in ("__cuda_array_interface__", "__array_interface__"):
+        if hasattr(array, name):
+            return getattr(array, name)["data"][0]
+    return None
 
 
 def device_of(array: Any) -> str:

@@ -12,7 +12,7 @@ from helpers.applications import CASE, LIGHT, QUICK, MiniApp
 
 import insitu
 from insitu import InSitu
-from solver import DivergenceError, Grid, Neumann
+from solver import DivergenceError, Grid, MemoryInUseError, Neumann
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +73,22 @@ def test_fields_are_seen_in_place_and_let_go(coupling, make):
     coupling.fail(RuntimeError("enough"))
     gc.collect()
     assert kept() is None
+
+
+@pytest.mark.parametrize("move", ["data", "set_", "resize_"])
+def test_a_tensor_whose_values_went_elsewhere_is_refused(coupling, move):
+    u = torch.zeros(256, dtype=torch.float64)
+    coupling.register("u", u)
+    coupling.step(0.1)
+    if move == "data":
+        u.data = torch.ones(256, dtype=torch.float64)
+    elif move == "set_":
+        u.set_(torch.ones(256, dtype=torch.float64))
+    else:
+        u.resize_(1 << 20)
+    with pytest.raises(MemoryInUseError, match="that of u was freed or moved before step 2"):
+        coupling.step(0.2)
+    coupling.fail(RuntimeError("enough"))
 
 
 def test_steps_between_samples_need_not_be_told(tmp_path):
