@@ -4,6 +4,7 @@ import bisect
 import contextlib
 import functools
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -54,6 +55,11 @@ class FieldWriter:
         The file would not be of the run's snapshots, a variable or member is unknown, or a package is missing.
     OSError
         The file cannot be written.
+
+    Warns
+    -----
+    UserWarning
+        The file to continue has lost states since the checkpoint from which the run goes on; said by the first rank.
     """
 
     def __init__(
@@ -74,6 +80,7 @@ class FieldWriter:
         self._format = format_of(settings.format)
         self._file: VtkHdfFile | ZarrStore | None = None
         self._steps: list[int] = []
+        self._promised = 0  # states, by the checkpoint from which the run goes on
         self._staging = staging_of(simulation, self._variables, self._layout)
         self._batch: list[Moment] = []
         self._seen, self._shown_at = sampler.taken, 0.0
@@ -89,6 +96,13 @@ class FieldWriter:
     def beside(self, moments: Iterator[Moment]) -> Iterator[Moment]:
         """Write what the sampler takes while it goes on with the simulation; its moments are passed on."""
         self._steps = held_steps(self._path, self._layout.comm, self._simulation.step)
+        is_first = self._layout.comm is None or self._layout.comm.rank == 0
+        if len(self._steps) < self._promised and is_first:
+            warnings.warn(
+                f"{self._path.name} must hold the {self._promised} states that this run has written, it holds "
+                f"{len(self._steps)}; put it back before resuming, or go on without them",
+                stacklevel=2,
+            )
         self._file = opened(self._format, self._path, self._layout, len(self._steps))
         self._seen, self._shown_at = self._sampler.taken, time.monotonic()
         if not self._steps:
@@ -123,7 +137,8 @@ class FieldWriter:
         return {"states": len(self._steps)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Do nothing: `beside` continues the file from where the simulation stands."""
+        """Note how many states there must be; `beside` continues the file from where the simulation stands."""
+        self._promised = state["states"]
 
     def finish(self, step: int, has_failed: bool = False) -> dict[str, Any]:
         """End the file with the last state at or before a step, and return what it is for the report; all ranks call it.

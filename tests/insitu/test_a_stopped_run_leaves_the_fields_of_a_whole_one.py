@@ -44,6 +44,18 @@ def test_the_files_are_alike(kind, is_large, tmp_path, monkeypatch):
             np.testing.assert_array_equal(parts.state("u", n), whole.state("u", n))
 
 
+@pytest.mark.parametrize("kind", ["vtkhdf", "zarr"])
+def test_a_file_that_went_away_between_is_told(kind, tmp_path):
+    flags = [f"--fields.format={kind}", "--fields.every=20", *SHORT, "--output", str(tmp_path)]
+    assert cli.main(["run", str(CASE), *flags, "--time-limit=0"]) == 0
+    path = tmp_path / f"fields.{kind}"
+    path.rename(tmp_path / "elsewhere")
+    with pytest.warns(UserWarning, match=rf"fields.{kind} must hold the \d+ states .* it holds 0"):
+        assert cli.main(["run", str(CASE), *flags, "--resume"]) == 0
+    with Fields(path) as fields:
+        assert fields.steps[0] > 0 and fields.steps[-1] == 300
+
+
 def test_a_kill_while_what_other_ranks_wrote_is_removed_loses_nothing(tmp_path, monkeypatch):
     flags = ["--fields.format=zarr", "--fields.every=20", *SHORT, "--output", str(tmp_path)]
     assert cli.main(["run", str(CASE), *flags, "--time-limit=0"]) == 0
