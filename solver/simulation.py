@@ -460,17 +460,18 @@ class Simulation:
             raise _divergence(self.moment, self._first_bad_point(), True, self.limit)
         before = self._field(str(self.u.dtype))
         for dt, left in segments:
-            stride = left
+            stride, within = 1, 0  # the step looked for is one of the next so many, 0: not known
             while left:
                 stride = min(stride, left)
                 before.copy_from(self.u)
                 self.discretization.march(self.u, dt, stride, NOTHING, self.time)
                 if not self._is_bad():
                     self.step, self.time = self.step + stride, self.time + stride * dt
-                    left -= stride
+                    left, within = left - stride, max(0, within - stride)
+                    stride = (within + 1) // 2 or 2 * stride
                 elif stride > 1:
                     self.u.copy_from(before)
-                    stride //= 2
+                    stride, within = stride // 2, stride
                 else:
                     found, location = Moment(self.step + 1, self.time + dt), self._first_bad_point()
                     self.u.copy_from(before)

@@ -16,6 +16,7 @@ from insitu.case_errors import CaseError
 from insitu.collectives import together
 from solver import (
     Device,
+    Field,
     Grid,
     Memory,
     MemoryInUseError,
@@ -287,12 +288,15 @@ def _is_laid_out(shape: Sequence[int], wanted: Sequence[int]) -> bool:
 
 
 def _address_of(array: Any) -> int | None:
-    """Return where an array's values begin, None where it does not say."""
+    """Return where an array's values begin, None where it does not say or cannot move."""
+    if isinstance(array, Memory | Field):
+        return None
     if isinstance(array, Tensor):
         return array.data_ptr()
     for name in ("__cuda_array_interface__", "__array_interface__"):
-        if hasattr(array, name):
-            return getattr(array, name)["data"][0]
+        data = getattr(array, name, {}).get("data")
+        if isinstance(data, tuple):
+            return data[0]
     return None
 
 

@@ -80,7 +80,7 @@ class FieldWriter:
         self._format = format_of(settings.format)
         self._file: VtkHdfFile | ZarrStore | None = None
         self._steps: list[int] = []
-        self._promised = 0  # states, by the checkpoint from which the run goes on
+        self._promised = 0  # states, by the newest checkpoint
         self._staging = staging_of(simulation, self._variables, self._layout)
         self._batch: list[Moment] = []
         self._seen, self._shown_at = sampler.taken, 0.0
@@ -96,13 +96,13 @@ class FieldWriter:
     def beside(self, moments: Iterator[Moment]) -> Iterator[Moment]:
         """Write what the sampler takes while it goes on with the simulation; its moments are passed on."""
         self._steps = held_steps(self._path, self._layout.comm, self._simulation.step)
-        is_first = self._layout.comm is None or self._layout.comm.rank == 0
-        if len(self._steps) < self._promised and is_first:
-            warnings.warn(
-                f"{self._path.name} must hold the {self._promised} states that this run has written, it holds "
-                f"{len(self._steps)}; put it back before resuming, or go on without them",
-                stacklevel=2,
-            )
+        with together(self._layout.comm):
+            if len(self._steps) < self._promised and self._simulation.ranks.rank == 0:
+                warnings.warn(
+                    f"{self._path.name} must hold the {self._promised} states that this run has written, it holds "
+                    f"{len(self._steps)}; put it back before resuming, or go on without them",
+                    stacklevel=2,
+                )
         self._file = opened(self._format, self._path, self._layout, len(self._steps))
         self._seen, self._shown_at = self._sampler.taken, time.monotonic()
         if not self._steps:
@@ -134,7 +134,8 @@ class FieldWriter:
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint has of the file: nothing but that its states are on the disk; all ranks call it."""
         self.flush()
-        return {"states": len(self._steps)}
+        self._promised = len(self._steps)
+        return {"states": self._promised}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Note how many states there must be; `beside` continues the file from where the simulation stands."""
@@ -143,7 +144,8 @@ class FieldWriter:
     def finish(self, step: int, has_failed: bool = False) -> dict[str, Any]:
         """End the file with the last state at or before a step, and return what it is for the report; all ranks call it.
 
-        After a failure no rank waits for another, and what is not yet written may be missing.
+        After a failure no rank waits for another, what is not yet written may be missing, and states that the newest checkpoint
+        counts on stay.
         """
         if has_failed:
             with contextlib.suppress(Exception):  # the failure is what is to be told
@@ -151,7 +153,7 @@ class FieldWriter:
                 if self._file is not None and not self._file.is_exchanged:
                     self._hand_over()
                     self._wait()
-                self._forget_after(step)
+                del self._steps[max(self._promised, bisect.bisect_right(self._steps, step)) :]
                 self._show()
         else:
             self.truncate(step)

@@ -76,7 +76,7 @@ class ThreadLimit {
 void dismiss_team() {
   using Pause = int (*)(int);
   constexpr int soft = 1;
-  static const auto pause = reinterpret_cast<Pause>(dlsym(RTLD_DEFAULT, "omp_pause_resource_all"));
+  const auto pause = reinterpret_cast<Pause>(dlsym(RTLD_DEFAULT, "omp_pause_resource_all"));
   if (pause) pause(soft);
 }
 

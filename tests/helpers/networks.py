@@ -72,3 +72,15 @@ def difference(module, device, grid, whole, staged):
     found = model(part(grid, whole))
     assert found.shape == part(grid, expected).shape and found.is_contiguous()
     return float((found - part(grid, expected)).abs().max() / expected.abs().max())
+
+
+class Spoiling(nn.Module):
+    """Zero until it has been asked so many times, from then on not a number."""
+
+    def __init__(self, after: int):
+        super().__init__()
+        self.left = after
+
+    def forward(self, states):
+        self.left -= 1
+        return torch.full_like(states, 0.0 if self.left >= 0 else torch.nan)

@@ -5,10 +5,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import yaml
 import zarr
 
+import insitu
 from insitu import cli
 from insitu.fields import Fields, files, layout, writer
+from solver import DivergenceError
 
 CASE = Path(__file__).parent.parent.parent / "jobs" / "burgers.yaml"
 SHORT = ["--time.steps=300", "--learning.model=DMD", "--device=Serial", "--checkpoint.steps=50"]
@@ -54,6 +57,31 @@ def test_a_file_that_went_away_between_is_told(kind, tmp_path):
         assert cli.main(["run", str(CASE), *flags, "--resume"]) == 0
     with Fields(path) as fields:
         assert fields.steps[0] > 0 and fields.steps[-1] == 300
+
+
+def test_a_failure_leaves_the_states_that_a_checkpoint_counts_on(tmp_path):
+    """Here the solver goes back to its beginning, which is where it last looked for what is not finite."""
+    case = {
+        "grid": {"points": [48], "extent": [[0, 6.283185307179586]]},
+        "equation": {
+            "class_path": "Burgers",
+            "init_args": {"nu": 0.1, "scheme": "central", "forcing": 0.0},
+        },
+        "time": {"steps": 50, "dt": 0.01},
+        "sampling": {"every": 2},
+        "learning": {"splits": ["published"], "model": {"class_path": "insitu.models.DMD"}},
+        "closure": {
+            "model": {"class_path": "helpers.networks.Spoiling", "init_args": {"after": 35}}
+        },
+        "checkpoint": {"steps": 10},
+        "fields": {"format": "zarr", "every": 2},
+    }
+    (tmp_path / "case.yaml").write_text(yaml.safe_dump(case))
+    with pytest.raises(DivergenceError):
+        insitu.run(tmp_path / "case.yaml", output=tmp_path / "out")
+    kept = [int(each.name[5:]) for each in (tmp_path / "out" / "checkpoints").glob("step-*")]
+    with Fields(tmp_path / "out" / "fields.zarr") as fields:
+        assert max(kept) > 0 and fields.steps[-1] >= max(kept)
 
 
 def test_a_kill_while_what_other_ranks_wrote_is_removed_loses_nothing(tmp_path, monkeypatch):

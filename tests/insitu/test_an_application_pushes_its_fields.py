@@ -12,7 +12,7 @@ from helpers.applications import CASE, LIGHT, QUICK, MiniApp
 
 import insitu
 from insitu import InSitu
-from solver import DivergenceError, Grid, MemoryInUseError, Neumann
+from solver import Device, DivergenceError, Field, Grid, MemoryInUseError, Neumann
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +73,21 @@ def test_fields_are_seen_in_place_and_let_go(coupling, make):
     coupling.fail(RuntimeError("enough"))
     gc.collect()
     assert kept() is None
+
+
+@pytest.mark.parametrize("kind", ["memory", "field"])
+def test_memory_and_fields_of_the_solver_may_be_registered(kind, tmp_path):
+    device = Device.open("Serial")
+    memory = device.allocate((256,))
+    if kind == "field":
+        field = Field(device, Grid(points=(256,), extent=((0.0, 1.0),)))
+        memory = field.memory
+    memory.copy_from(np.zeros(memory.shape))
+    coupling = InSitu(CASE, QUICK, tmp_path)
+    coupling.register("u", field if kind == "field" else memory)
+    coupling.step(0.1)
+    coupling.step(0.2)
+    coupling.fail(RuntimeError("enough"))
 
 
 @pytest.mark.parametrize("move", ["data", "set_", "resize_"])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import solver.simulation
 from solver import (
     Burgers,
     DivergenceError,
@@ -174,7 +175,7 @@ def test_a_recorder_of_cfl_steps_keeps_finite_states_alone(host_device):
 def test_a_state_that_was_long_unchecked_goes_on_by_the_steps_asked_for(host_device, grid):
     """As one of several ranks, which look less often, leaves it to one."""
     here, expected = (make(host_device, grid=grid, dt=1e-3) for _ in range(2))
-    before = 3 * (1 << 26) // grid.size
+    before = 3 * solver.simulation._CHECK_WORK // grid.size
     here.restore(
         expected.numbers()
         | {"step": before, "time": before * 1e-3, "run": [0, 0.0, 1e-3], "is_in_run": True}
